@@ -1,0 +1,1 @@
+"""The engine: from an exchange frame and a headline to a ranked, explained signal."""

@@ -1,0 +1,1 @@
+"""Thin Ray actors around everything below, and the supervisor that keeps them."""

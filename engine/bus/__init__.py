@@ -1,0 +1,1 @@
+"""Redis: latest snapshots and fan-out, embedded or on a server."""

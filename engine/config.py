@@ -1,0 +1,467 @@
+"""Configuration: one tree, read from YAML, ``ENGINE__SECTION__KEY`` and ``--set``.
+
+Later wins: defaults < file < environment < ``--set``. Unknown keys are refused with the
+nearest known one. Secrets are never written here: they come from the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from engine.clock import parse_iso_utc
+from engine.domain.instrument import ExchangeName, Instrument
+from engine.domain.timeframe import Timeframe
+from engine.errors import ConfigError, InstrumentError
+
+ENVIRONMENT_PREFIX = "ENGINE__"
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class Section(BaseModel):
+    """A part of the tree: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class RayConfig(Section):
+    """The Ray cluster to run on."""
+
+    address: str | None = None
+    """Address of a running cluster (``auto`` or ``ray://…``); none starts a local one."""
+    num_cpus: PositiveInt = 8
+    """Logical CPUs of a local cluster. Actors are mostly idle, so more than the cores is fine."""
+    object_store_mb: PositiveInt = 256
+    """Size of a local cluster's object store, MiB."""
+    dashboard: bool = False
+    """Whether a local cluster serves Ray's dashboard, on loopback."""
+
+
+class RetentionConfig(Section):
+    """How long rows stay in the store, days; 0 keeps them for ever."""
+
+    trades: int = Field(90, ge=0)
+    book_tops: int = Field(14, ge=0)
+    candles: int = Field(1825, ge=0)
+    feed_gaps: int = Field(1825, ge=0)
+    texts: int = Field(365, ge=0)
+    sentiment_scores: int = Field(365, ge=0)
+    sentiment_aggregates: int = Field(1825, ge=0)
+    market_mood: int = Field(0, ge=0)
+    features: int = Field(365, ge=0)
+    signals: int = Field(1825, ge=0)
+    dead_letters: int = Field(14, ge=0)
+
+
+class StoreConfig(Section):
+    """Where rows are kept."""
+
+    url: str = "embedded:data/store"
+    """``embedded:PATH`` or ``http(s)://user:password@host:port/database``."""
+    port: Port = 0
+    """Loopback port of the embedded home; 0 takes a free one."""
+    memory_mb: PositiveInt = 2048
+    """Memory that the embedded home may take for queries, MiB."""
+    flush_ms: PositiveInt = 1000
+    """Longest time a row waits before it is written, ms."""
+    flush_rows: PositiveInt = 20_000
+    """A batch is written when it has this many rows."""
+    buffer_rows: PositiveInt = 200_000
+    """Rows held while the store does not answer; then reading from the socket pauses."""
+    retention: RetentionConfig = RetentionConfig()
+
+
+class BusConfig(Section):
+    """Snapshots and fan-out."""
+
+    url: str = "embedded"
+    """``embedded`` or a Redis URL (``redis://[:password@]host:port/db``)."""
+    prefix: str = "engine"
+    """First part of every key and channel name."""
+
+
+class ExchangeConfig(Section):
+    """One venue."""
+
+    enabled: bool = True
+    ws_url: str = ""
+    """WebSocket endpoint; empty takes the venue's own public one."""
+    rest_url: str = ""
+    """REST endpoint; empty takes the venue's own public one."""
+    instruments: tuple[str, ...] = ()
+    """Canonical names (``BTC-USDT``); empty takes none."""
+    channels: tuple[Literal["trades", "book_top"], ...] = ("trades", "book_top")
+    """What to subscribe to."""
+    shards: PositiveInt = 1
+    """Stream actors (and connections) that share the instruments."""
+    stale_after_ms: PositiveInt = 60_000
+    """Silence on an instrument and channel after which it counts as stale, ms."""
+    silence_ms: PositiveInt = 15_000
+    """Silence of the whole connection after which it is closed and opened anew, ms."""
+
+    @field_validator("instruments")
+    @classmethod
+    def _canonical(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            try:
+                Instrument.parse(name)
+            except InstrumentError as error:
+                raise ValueError(str(error)) from None
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"listed more than once: {', '.join(repeated)}")
+        return names
+
+
+class ReconnectConfig(Section):
+    """How a stream comes back. Delay n is uniform in [0, min(cap, base x 2^n)]."""
+
+    base_ms: PositiveInt = 250
+    """First delay's bound, ms (the very first retry is immediate)."""
+    cap_ms: PositiveInt = 30_000
+    """Largest bound, ms."""
+    stable_ms: PositiveInt = 10_000
+    """The delays start over only after this long of data without a break, ms."""
+
+
+class FaultsConfig(Section):
+    """Faults that the simulated venues commit on purpose; all off by default."""
+
+    garbage_per_minute: NonNegativeFloat = 0.0
+    """Frames that are no JSON, per connection."""
+    truncated_per_minute: NonNegativeFloat = 0.0
+    """Frames cut in the middle (the whole one follows)."""
+    duplicate_share: Share = 0.0
+    """Share of trade frames sent twice."""
+    late_share: Share = 0.0
+    """Share of trade frames held back for up to two seconds."""
+    disconnect_every_s: NonNegativeFloat = 0.0
+    """Mean seconds between dropped connections; 0 never."""
+    stall_every_s: NonNegativeFloat = 0.0
+    """Mean seconds between silences of an open connection; 0 never."""
+
+
+class SimulatorConfig(Section):
+    """Venues of our own that speak the real protocols on loopback."""
+
+    enabled: bool = False
+    """Start them and stream from them instead of the public endpoints."""
+    seed: int = 7
+    """Same seed and epoch: the same market, to the last trade."""
+    epoch: str = "2026-01-01T00:00:00Z"
+    """When its market began (ISO-8601 with zone)."""
+    trades_per_second: PositiveFloat = 120.0
+    """Mean over all instruments and venues."""
+    texts_per_hour: NonNegativeFloat = 60.0
+    """Mean number of headlines and posts."""
+    sentiment_strength: float = Field(0.5, ge=0.0, le=3.0)
+    """How far a text of tone 1 moves its instrument over `sentiment_lead_h`, in daily
+    standard deviations; 0 plants nothing."""
+    sentiment_lead_h: PositiveFloat = 24.0
+    """Over how many hours after a text its effect arrives."""
+    sentiment_noise: Share = 0.3
+    """Share of texts that say nothing about what follows."""
+    faults: FaultsConfig = FaultsConfig()
+
+    @field_validator("epoch")
+    @classmethod
+    def _zoned(cls, text: str) -> str:
+        parse_iso_utc(text)
+        return text
+
+    @property
+    def epoch_ns(self) -> int:
+        """`epoch` in UTC nanoseconds."""
+        return parse_iso_utc(self.epoch)
+
+
+class CandlesConfig(Section):
+    """Trades to candles."""
+
+    timeframes: tuple[Timeframe, ...] = tuple(Timeframe)
+    """Which are stored and published. Coarser ones are built from finer ones, so the finer
+    are always computed."""
+    grace_ms: int = Field(500, ge=0)
+    """How long after its end, in the venue's time, an interval waits before it closes, ms.
+    Trades later than this rebuild the candle."""
+    backfill: bool = True
+    """Fetch the bars that features need from the venue's REST at start."""
+
+
+class FeaturesConfig(Section):
+    """Candles to features."""
+
+    timeframes: tuple[Timeframe, ...] = (Timeframe.M1, Timeframe.H1)
+    """Which timeframes get features and rankings."""
+    shards: PositiveInt = 1
+    """Feature actors that share the markets."""
+    reference: str = "BTC"
+    """Base currency that correlation and beta are measured against."""
+
+
+class SourceConfig(Section):
+    """One source of texts."""
+
+    name: str = Field(min_length=1)
+    """Its name in the store."""
+    kind: Literal["simulated", "rss", "jsonl", "csv"]
+    """How it is read."""
+    location: str = ""
+    """URL or file path; for ``simulated`` empty takes the simulator's own."""
+    credibility: Share = 0.5
+    """Weight of its texts in aggregates."""
+    poll_s: PositiveFloat = 60.0
+    """Seconds between looks."""
+    columns: dict[str, str] = {}
+    """For files: our field -> the file's column (``title``, ``body``, ``published_at``, …)."""
+
+    @model_validator(mode="after")
+    def _has_location(self) -> SourceConfig:
+        if self.kind != "simulated" and not self.location:
+            raise ValueError(f"source {self.name!r} of kind {self.kind} needs a location")
+        return self
+
+
+class SentimentConfig(Section):
+    """Texts to sentiment."""
+
+    model: Literal["lexicon"] = "lexicon"
+    """Which model scores."""
+    replicas: PositiveInt = 1
+    """Actors that share the work."""
+    batch_texts: PositiveInt = 64
+    """Most texts scored at once."""
+    half_life_share: PositiveFloat = 0.5
+    """Half-life of a text's weight, as a share of the window."""
+
+
+class RankingConfig(Section):
+    """Features and sentiment to signals."""
+
+    timeframe: Timeframe = Timeframe.H1
+    """The one answered where a client names none."""
+    every_ms: PositiveInt = 1000
+    """Time between rankings that include the forming bars, ms."""
+    sentiment_share: Share = 0.20
+    """Weight of sentiment in the score; the other factors share the rest."""
+    sentiment_window: Literal["1h", "4h", "1d", "1w"] = "1d"
+    """Which aggregate counts."""
+    neutral_band: Share = 0.05
+    """Scores within plus or minus this are neutral."""
+    min_universe: PositiveInt = 2
+    """Fewest markets with features for a ranking."""
+    weights: str = "spot_1h_2021_2023"
+    """Named weights in ``engine/signals/weights/``."""
+
+
+class ServeConfig(Section):
+    """HTTP."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback unless told otherwise."""
+    port: Port = 8000
+    replicas: PositiveInt = 1
+    haproxy: bool = True
+    """HAProxy in front (Linux); off takes Ray Serve's own proxy."""
+
+
+class MetricsConfig(Section):
+    """Prometheus."""
+
+    port: Port = 9464
+    """Loopback port of ``/metrics``; 0 takes a free one."""
+
+
+class LogConfig(Section):
+    """Logging."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class ReplayConfig(Section):
+    """Recorded frames instead of venues; set by ``engine up --replay``."""
+
+    files: tuple[str, ...] = ()
+    """Recordings or folders of them."""
+    speed: float | Literal["max"] = 1.0
+    """Times real time; ``max`` as fast as everything keeps up."""
+
+    @field_validator("speed")
+    @classmethod
+    def _positive(cls, speed: float | Literal["max"]) -> float | Literal["max"]:
+        if speed != "max" and not 0 < speed < float("inf"):
+            raise ValueError("speed must be above 0, or max")
+        return speed
+
+
+class Config(Section):
+    """The whole engine."""
+
+    data_dir: str = "data"
+    """Recordings, spools and logs go below it."""
+    record: bool = False
+    """Keep every raw frame, byte for byte, below ``data_dir/recordings``."""
+    ray: RayConfig = RayConfig()
+    store: StoreConfig = StoreConfig()
+    bus: BusConfig = BusConfig()
+    exchanges: dict[ExchangeName, ExchangeConfig] = {}
+    """Venues by name. Their order decides which one's market stands for a base currency in
+    the ranking."""
+    reconnect: ReconnectConfig = ReconnectConfig()
+    simulator: SimulatorConfig = SimulatorConfig()
+    candles: CandlesConfig = CandlesConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    sources: tuple[SourceConfig, ...] = ()
+    sentiment: SentimentConfig = SentimentConfig()
+    ranking: RankingConfig = RankingConfig()
+    serve: ServeConfig = ServeConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    log: LogConfig = LogConfig()
+    replay: ReplayConfig = ReplayConfig()
+
+    @model_validator(mode="after")
+    def _ranked_timeframe_has_features(self) -> Config:
+        if self.ranking.timeframe not in self.features.timeframes:
+            known = ", ".join(self.features.timeframes)
+            raise ValueError(
+                f"ranking.timeframe {self.ranking.timeframe} is not among "
+                f"features.timeframes ({known})"
+            )
+        return self
+
+
+def load_config(
+    path: Path | None = None,
+    overrides: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Read the configuration, or say in one sentence a line what is wrong with it.
+
+    Parameters
+    ----------
+    path
+        YAML file; none takes the defaults.
+    overrides
+        ``section.key=value`` texts, values in YAML.
+    environment
+        Where ``ENGINE__SECTION__KEY`` is looked up; the process's own by default.
+
+    Raises
+    ------
+    ConfigError
+        Where the file cannot be read or any key or value is wrong; it names all of them.
+    """
+    tree: dict[str, Any] = _read_yaml(path) if path else {}
+    variables = os.environ if environment is None else environment
+    for name in sorted(variables):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            _put(tree, keys, _value(variables[name], name), name)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"override {override!r} is not of the form section.key=value")
+        _put(tree, key.strip().split("."), _value(text, override), override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        where = str(path) if path else "the configuration"
+        raise ConfigError(_explain(error, where)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"configuration file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration file {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f", line {place.line + 1}" if place else ""
+        problem = getattr(error, "problem", None) or "not valid"
+        raise ConfigError(f"configuration file {path}{line} is not YAML: {problem}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"configuration file {path} must hold sections, not a single value")
+    return tree
+
+
+def _value(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"the value of {where!r} is not YAML") from None
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Any, where: str) -> None:
+    branch = tree
+    for key in keys[:-1]:
+        below = branch.setdefault(key, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"{where!r}: {key!r} holds a value, not a section")
+        branch = below
+    branch[keys[-1]] = value
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        path = [str(part) for part in problem["loc"] if part != "[key]"]
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{where}: unknown key {'.'.join(path)!r}{_nearest(path)}")
+        else:
+            text = problem["msg"].removeprefix("Value error, ")
+            given = problem["input"]
+            shown = f" (given {given!r})" if isinstance(given, str | int | float) else ""
+            lines.append(f"{where}: {'.'.join(path) or 'configuration'}: {text}{shown}")
+    return "\n".join(lines)
+
+
+def _nearest(path: list[str]) -> str:
+    known = list(known_keys())
+    full = ".".join(path)
+    section = ".".join(path[:-1])
+    siblings = [key.split(".")[-1] for key in known if key.rpartition(".")[0] == section]
+    close = difflib.get_close_matches(path[-1], siblings, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {'.'.join([*path[:-1], close[0]])!r}?"
+    anywhere = difflib.get_close_matches(full, known, n=1, cutoff=0.4)
+    by_leaf = [key for key in known if key.split(".")[-1] == path[-1]]
+    if by_leaf or anywhere:
+        return f"; did you mean {(by_leaf or anywhere)[0]!r}?"
+    return f"; known here: {', '.join(sorted(siblings))}" if siblings else ""
+
+
+def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterable[str]:
+    """Yield every key of the tree in dotted form, sections included."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        yield key
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from known_keys(kind, f"{key}.")
+        elif name == "exchanges":
+            for exchange in get_args(ExchangeName):
+                yield f"{key}.{exchange}"
+                yield from known_keys(ExchangeConfig, f"{key}.{exchange}.")

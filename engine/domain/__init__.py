@@ -1,0 +1,1 @@
+"""The nouns of the system. Nothing here imports anything of ours but errors."""

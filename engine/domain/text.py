@@ -1,0 +1,52 @@
+"""Texts and market mood: what people write, and what indices say of how they feel."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+TextKind = Literal["news", "post"]
+
+
+class TextItem(msgspec.Struct, frozen=True):
+    """A headline or a post. Unique by `text_id`."""
+
+    text_id: str
+    """Stable hash of source and the source's own id (or the content, where it has none)."""
+    source: str
+    """Configured name of the source."""
+    kind: TextKind
+    title: str
+    """The headline; for a post, its whole text."""
+    body: str
+    """What follows the headline; empty for a post."""
+    url: str
+    author: str
+    """Keyed hash of the author; the name itself is never kept. Empty where there is none."""
+    published_at: int
+    """What the source says, UTC nanoseconds."""
+    available_at: int
+    """When we could first read it: joins use this one, never `published_at`."""
+    engagement: float
+    """Likes, shares and the like, summed; >= 0."""
+    credibility: float
+    """Weight of the source in [0, 1], from the configuration."""
+    instruments: tuple[str, ...]
+    """Canonical instruments it speaks of, in order of first mention."""
+
+    @property
+    def content(self) -> str:
+        """Title and body, as one text for scoring."""
+        return f"{self.title}\n{self.body}" if self.body else self.title
+
+
+class MarketMood(msgspec.Struct, frozen=True):
+    """One value of a mood series (Fear & Greed, VIX, put/call)."""
+
+    series: str
+    time: int
+    """What it describes, UTC nanoseconds."""
+    value: float
+    available_at: int
+    """When it was published."""

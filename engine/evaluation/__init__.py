@@ -1,0 +1,1 @@
+"""How good signals were, once what they spoke of has happened."""

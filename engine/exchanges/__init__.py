@@ -1,0 +1,1 @@
+"""Frames of venues to market events: pure adapters, one stream loop, replay of recordings."""

@@ -1,0 +1,1 @@
+"""Candles to feature rows: one catalogue, read by the batch and the live path alike."""

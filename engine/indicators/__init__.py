@@ -1,0 +1,1 @@
+"""Arrays to arrays: TA-Lib behind one small contract."""

@@ -1,0 +1,81 @@
+"""Metrics of the process this runs in, with stable labels, for Prometheus.
+
+Every process counts into `REGISTRY`; the supervisor gathers each one's `exposition` and
+serves them together, told apart by the label ``actor`` (its stable name, never an id).
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ROW_BUCKETS = (1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+
+FRAMES = Counter(
+    "engine_frames_total", "Frames received from venues.", ["exchange"], registry=REGISTRY
+)
+FRAME_BYTES = Counter(
+    "engine_frame_bytes_total", "Bytes of those frames.", ["exchange"], registry=REGISTRY
+)
+EVENTS = Counter(
+    "engine_events_total", "Events decoded from frames.", ["exchange", "kind"], registry=REGISTRY
+)
+BAD_FRAMES = Counter(
+    "engine_bad_frames_total",
+    "Frames set aside as dead letters.",
+    ["exchange", "kind"],
+    registry=REGISTRY,
+)
+CONNECTS = Counter(
+    "engine_stream_connects_total", "Connections opened.", ["exchange"], registry=REGISTRY
+)
+GAPS = Counter("engine_gaps_total", "Gaps opened.", ["exchange", "cause"], registry=REGISTRY)
+EVENT_LAG = Histogram(
+    "engine_event_lag_seconds",
+    "Receive time less exchange time of trades (clocks disagree: may be off by their skew).",
+    ["exchange"],
+    buckets=LATENCY_BUCKETS_S,
+    registry=REGISTRY,
+)
+LATE_TRADES = Counter(
+    "engine_late_trades_total",
+    "Trades that came after their candle closed and rebuilt it.",
+    ["exchange"],
+    registry=REGISTRY,
+)
+IN_FLIGHT = Gauge(
+    "engine_in_flight",
+    "Batches handed on and not yet acknowledged.",
+    ["stage"],
+    registry=REGISTRY,
+)
+QUEUED_ROWS = Gauge(
+    "engine_queued_rows", "Rows waiting to be written.", ["table"], registry=REGISTRY
+)
+FLUSH_ROWS = Histogram(
+    "engine_flush_rows", "Rows per write.", ["table"], buckets=ROW_BUCKETS, registry=REGISTRY
+)
+FLUSH_SECONDS = Histogram(
+    "engine_flush_seconds",
+    "Duration of writes.",
+    ["table"],
+    buckets=LATENCY_BUCKETS_S,
+    registry=REGISTRY,
+)
+STAGE_SECONDS = Histogram(
+    "engine_stage_seconds",
+    "Duration of one step of a stage.",
+    ["stage"],
+    buckets=LATENCY_BUCKETS_S,
+    registry=REGISTRY,
+)
+ERRORS = Counter(
+    "engine_errors_total", "Errors that a stage survived.", ["stage", "kind"], registry=REGISTRY
+)
+
+
+def exposition() -> bytes:
+    """Return this process's metrics in Prometheus' text format."""
+    return generate_latest(REGISTRY)

@@ -1,0 +1,1 @@
+"""Texts to scores, and scores to aggregates per instrument and window."""

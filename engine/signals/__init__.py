@@ -1,0 +1,1 @@
+"""Feature rows and sentiment to signals and rankings."""

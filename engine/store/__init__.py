@@ -1,0 +1,1 @@
+"""Domain rows to ClickHouse and back, embedded or on a server."""

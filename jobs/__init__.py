@@ -1,0 +1,1 @@
+"""Batch jobs: `python -m jobs.NAME --config FILE`."""

@@ -1,0 +1,1 @@
+"""HTTP: signals, candles, features and sentiment on Ray Serve."""

@@ -7,10 +7,11 @@ nearest known one. Secrets are never written here: they come from the environmen
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
 from pydantic import (
@@ -24,6 +25,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from engine.clock import parse_iso_utc
 from engine.domain.instrument import ExchangeName, Instrument
@@ -34,6 +36,20 @@ ENVIRONMENT_PREFIX = "ENGINE__"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its own idea of dates: a time stays the text that we check for its zone."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _load_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
 
 
 class Section(BaseModel):
@@ -56,9 +72,10 @@ class RayConfig(Section):
 
 
 class RetentionConfig(Section):
-    """How long rows stay in the store, days; 0 keeps them for ever."""
+    """How long rows stay in the store, days from when they were written; 0 keeps them for ever."""
 
     trades: int = Field(90, ge=0)
+    """Rows of ``trades``; the others likewise."""
     book_tops: int = Field(14, ge=0)
     candles: int = Field(1825, ge=0)
     feed_gaps: int = Field(1825, ge=0)
@@ -74,8 +91,9 @@ class RetentionConfig(Section):
 class StoreConfig(Section):
     """Where rows are kept."""
 
-    url: str = "embedded:data/store"
-    """``embedded:PATH`` or ``http(s)://user:password@host:port/database``."""
+    url: str = "embedded"
+    """``embedded`` (below `data_dir`), ``embedded:PATH``, or
+    ``http(s)://user:password@host:port/database``."""
     port: Port = 0
     """Loopback port of the embedded home; 0 takes a free one."""
     memory_mb: PositiveInt = 2048
@@ -102,6 +120,7 @@ class ExchangeConfig(Section):
     """One venue."""
 
     enabled: bool = True
+    """Whether to stream from it."""
     ws_url: str = ""
     """WebSocket endpoint; empty takes the venue's own public one."""
     rest_url: str = ""
@@ -110,8 +129,12 @@ class ExchangeConfig(Section):
     """Canonical names (``BTC-USDT``); empty takes none."""
     channels: tuple[Literal["trades", "book_top"], ...] = ("trades", "book_top")
     """What to subscribe to."""
+    book_top_every_ms: int = Field(250, ge=0)
+    """Of each market's book tops the last in so many ms is kept; 0 keeps all."""
     shards: PositiveInt = 1
     """Stream actors (and connections) that share the instruments."""
+    rest_per_second: PositiveFloat | None = None
+    """REST requests a second; none takes what the venue allows everybody."""
     stale_after_ms: PositiveInt = 60_000
     """Silence on an instrument and channel after which it counts as stale, ms."""
     silence_ms: PositiveInt = 15_000
@@ -278,7 +301,9 @@ class ServeConfig(Section):
     host: str = "127.0.0.1"
     """Address to listen on; loopback unless told otherwise."""
     port: Port = 8000
+    """Port; 0 takes a free one."""
     replicas: PositiveInt = 1
+    """Serve replicas that answer."""
     haproxy: bool = True
     """HAProxy in front (Linux); off takes Ray Serve's own proxy."""
 
@@ -294,7 +319,9 @@ class LogConfig(Section):
     """Logging."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe records that are kept."""
     format: Literal["text", "json"] = "text"
+    """``text`` for people, ``json`` for machines."""
 
 
 class ReplayConfig(Section):
@@ -337,6 +364,13 @@ class Config(Section):
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
     replay: ReplayConfig = ReplayConfig()
+
+    @property
+    def store_url(self) -> str:
+        """`store.url` with the embedded home's path written out."""
+        if self.store.url == "embedded":
+            return f"embedded:{self.data_dir}/store"
+        return self.store.url
 
     @model_validator(mode="after")
     def _ranked_timeframe_has_features(self) -> Config:
@@ -390,7 +424,7 @@ def load_config(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = _load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"configuration file {path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -409,7 +443,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _value(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return _load_yaml(text)
     except yaml.YAMLError:
         raise ConfigError(f"the value of {where!r} is not YAML") from None
 
@@ -453,15 +487,51 @@ def _nearest(path: list[str]) -> str:
     return f"; known here: {', '.join(sorted(siblings))}" if siblings else ""
 
 
+class Key(NamedTuple):
+    """One key of the tree, described."""
+
+    name: str
+    """Dotted; ``exchanges.NAME.…`` stands for every venue."""
+    default: str
+    doc: str
+
+
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterable[str]:
     """Yield every key of the tree in dotted form, sections included."""
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         yield key
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from known_keys(kind, f"{key}.")
-        elif name == "exchanges":
+        if name == "exchanges":
             for exchange in get_args(ExchangeName):
                 yield f"{key}.{exchange}"
                 yield from known_keys(ExchangeConfig, f"{key}.{exchange}.")
+        elif section := _section(field):
+            yield from known_keys(section, f"{key}.")
+
+
+def described_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterable[Key]:
+    """Yield every key that holds a value, with its default and what it is for."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        if name == "exchanges":
+            yield from described_keys(ExchangeConfig, f"{key}.NAME.")
+        elif name == "sources":
+            yield from described_keys(SourceConfig, f"{key}[].")
+        elif section := _section(field):
+            yield from described_keys(section, f"{key}.")
+        else:
+            yield Key(key, _default(field), " ".join((field.description or "").split()))
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if isinstance(value, tuple):
+        value = [str(item) for item in value]
+    return json.dumps(value)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Literal
 
 from engine.clock import iso_utc
 
+FILE_BYTES = 10 * 2**20
 TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -28,8 +31,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up_logging(level: str = "info", form: Literal["text", "json"] = "text") -> None:
-    """Send the engine's records to standard error.
+def set_up_logging(
+    level: str = "info", form: Literal["text", "json"] = "text", file: Path | None = None
+) -> None:
+    """Send the engine's records to standard error, or to a file that rotates.
 
     Parameters
     ----------
@@ -37,13 +42,27 @@ def set_up_logging(level: str = "info", form: Literal["text", "json"] = "text") 
         ``debug``, ``info``, ``warning`` or ``error``.
     form
         ``text`` for people, ``json`` for machines.
+    file
+        Where to write; its folder is made. Standard error where none is given, or where it
+        cannot be opened.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    refused = None
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handler = RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=3)
+        except OSError as error:
+            refused = error
     handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT_FORMAT))
     logger = logging.getLogger("engine")
+    for old in logger.handlers:
+        old.close()
     logger.handlers = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+    if refused is not None:
+        logger.warning("log file %s cannot be opened (%s); logging here", file, refused)
 
 
 class OncePerKind:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 REGISTRY = CollectorRegistry(auto_describe=True)
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+TICK_BUCKETS_S = (*(round(0.05 * step, 2) for step in range(1, 41)), 3, 5, 10, 30)
 ROW_BUCKETS = (1, 10, 100, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
 FRAMES = Counter(
@@ -69,6 +70,12 @@ STAGE_SECONDS = Histogram(
     "Duration of one step of a stage.",
     ["stage"],
     buckets=LATENCY_BUCKETS_S,
+    registry=REGISTRY,
+)
+TICK_TO_RANKING = Histogram(
+    "engine_tick_to_ranking_seconds",
+    "From the receipt of a market's newest event to the ranking that holds it on the bus.",
+    buckets=TICK_BUCKETS_S,
     registry=REGISTRY,
 )
 ERRORS = Counter(

@@ -1,1 +1,1 @@
-"""Redis: latest snapshots and fan-out, embedded or on a server."""
+"""Snapshots and fan-out over Redis, and a Redis of our own."""

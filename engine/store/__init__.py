@@ -1,1 +1,1 @@
-"""Domain rows to ClickHouse and back, embedded or on a server."""
+"""Rows in ClickHouse: one client, two homes (a server, or chDB behind the same protocol)."""

@@ -1,0 +1,51 @@
+# Every command of the project is defined here, once; CI calls the same ones.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= configs/local.yaml
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast check format bench clean
+
+help:  ## Show the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.installed  ## Create .venv and install everything into it
+
+# torch is not among the dependencies yet, so nothing here depends on the GPU.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 3; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "the venv module is missing; on Debian: apt-get install python3-venv"; exit 3; }
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: setup  ## Start everything: make run [CONFIG=configs/local.yaml] [ARGS="--set serve.port=8001"]
+	@exec $(BIN)/engine up --config $(CONFIG) $(ARGS)
+
+test: setup  ## Run the whole suite
+	$(BIN)/pytest $(TESTS)
+
+test-fast: setup  ## Run everything that needs no Ray cluster
+	$(BIN)/pytest $(TESTS) -m "not ray"
+
+check: setup  ## Lint, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## Run the benchmarks of benchmarks/
+	@for module in $$(ls benchmarks/*.py | grep -v __init__ | xargs -n1 basename | sed 's/\.py//'); do \
+		echo "== $$module"; $(BIN)/python -m benchmarks.$$module || exit 1; done
+
+clean:  ## Remove .venv, caches and the data of local runs
+	rm -rf $(VENV) data build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

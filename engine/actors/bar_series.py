@@ -1,0 +1,155 @@
+"""One market's bars on their way to features: pending candles, flat bars, revisions. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.domain.instrument import Market
+from engine.domain.market import Candle
+from engine.domain.timeframe import Timeframe
+from engine.features.grid import Bar, regular_grid
+from engine.features.live import LiveFeatures, Values
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """Features of one bar, not yet a row."""
+
+    market: Market
+    timeframe: Timeframe
+    open_time: int
+    close: float
+    values: Values
+    is_closed: bool
+
+
+@dataclass(slots=True)
+class BarSeries:
+    """Feeds one market's candles of one timeframe into its features, in order of time.
+
+    An interval becomes a bar once the stream says that it is over: the candle that came for
+    it, or a flat bar where none did.
+    """
+
+    live: LiveFeatures
+    pending: dict[int, Candle] = field(default_factory=dict)
+    """Open time -> candle that is closed and not yet a bar."""
+    forming: Candle | None = None
+    """Newest state of the bar that forms."""
+    is_previewed: bool = True
+    """Whether its features were made since it changed."""
+
+    @property
+    def market(self) -> Market:
+        """Whose bars these are."""
+        return self.live.market
+
+    @property
+    def next_close(self) -> int | None:
+        """End of the bar to come next; None where no candle is known at all."""
+        next_open = self.live.next_open_time
+        if next_open is None:
+            next_open = min(self.pending, default=None)
+        return None if next_open is None else next_open + self.live.timeframe.ns
+
+    def load(self, candles: list[Candle], start: int, reference: BarSeries | None) -> NewRow | None:
+        """Start from stored candles; return the newest bar's features.
+
+        Parameters
+        ----------
+        candles
+            Of this market and timeframe, ascending; from before `start`, so that intervals
+            without trades at `start` have a close to take.
+        start
+            Where the warm-up of the segment begins, UTC nanoseconds.
+        reference
+            The reference's series, loaded; None where there is no reference.
+        """
+        if not candles:
+            return None
+        grid = regular_grid(candles, start, candles[-1].close_time)
+        if len(grid) == 0:
+            return None
+        beside = None if reference is None or self.live.is_reference else reference.live.bars
+        values = self.live.open(grid, beside)
+        last = grid.bar(len(grid) - 1)
+        return self._row(last, tuple(values[-1].tolist()), is_closed=True)
+
+    def take(self, candle: Candle) -> list[NewRow]:
+        """Take a closed candle: it waits for its turn, or corrects a bar that had it.
+
+        Returns
+        -------
+        list of NewRow
+            Bars whose features the correction changed.
+        """
+        next_open = self.live.next_open_time
+        if next_open is None or candle.open_time >= next_open:
+            self.pending[candle.open_time] = candle
+            return []
+        bar = Bar.from_candle(candle)
+        if _is_same(self.bar_at(bar.open_time), bar):
+            return []
+        return self._revised(self.live.revise(bar))
+
+    def take_reference(self, bar: Bar) -> list[NewRow]:
+        """Take a bar of the reference that came, or changed, after ours was made."""
+        next_open = self.live.next_open_time
+        if next_open is None or bar.open_time >= next_open:
+            return []
+        return self._revised(self.live.revise(reference_bar=bar))
+
+    def advance(self, through: int, reference: BarSeries | None) -> list[NewRow]:
+        """Make bars of every interval that ends at or before `through`."""
+        rows = []
+        while (close := self.next_close) is not None and close <= through:
+            open_time = close - self.live.timeframe.ns
+            candle = self.pending.pop(open_time, None)
+            bar = self.live.flat_bar() if candle is None else Bar.from_candle(candle)
+            beside = None if reference is None else reference.bar_at(open_time)
+            rows.append(self._row(bar, self.live.push(bar, beside), is_closed=True))
+        return rows
+
+    def preview(self, reference: BarSeries | None) -> NewRow | None:
+        """Return the features as they would be if the forming bar closed now."""
+        candle = self.forming
+        if candle is None or self.is_previewed or candle.open_time != self.live.next_open_time:
+            return None
+        self.is_previewed = True
+        bar = Bar.from_candle(candle)
+        beside = None if reference is None else reference.forming_bar(bar.open_time)
+        return self._row(bar, self.live.preview(bar, beside), is_closed=False)
+
+    def bar_at(self, open_time: int) -> Bar | None:
+        """Return the bar of an interval, if it is kept."""
+        bars = self.live.bars
+        index = bars.position(open_time)
+        if index == len(bars) or int(bars.open_time[index]) != open_time:
+            return None
+        return bars.bar(index)
+
+    def forming_bar(self, open_time: int) -> Bar | None:
+        """Return the bar of an interval that is over or forms."""
+        if self.forming is not None and self.forming.open_time == open_time:
+            return Bar.from_candle(self.forming)
+        return self.bar_at(open_time)
+
+    def form(self, candle: Candle) -> None:
+        """Take a newer state of the bar that forms."""
+        self.forming, self.is_previewed = candle, False
+
+    def _revised(self, changed: list[tuple[int, Values]]) -> list[NewRow]:
+        rows = []
+        for open_time, values in changed:
+            bar = self.bar_at(open_time)
+            if bar is not None:
+                rows.append(self._row(bar, values, is_closed=True))
+        return rows
+
+    def _row(self, bar: Bar, values: Values, *, is_closed: bool) -> NewRow:
+        return NewRow(self.market, self.live.timeframe, bar.open_time, bar.close, values, is_closed)
+
+
+def _is_same(known: Bar | None, bar: Bar) -> bool:
+    """Say whether two bars hold the same numbers; missing equals missing."""
+    return known is not None and repr(known) == repr(bar)

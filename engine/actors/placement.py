@@ -1,0 +1,58 @@
+"""Plain classes to Ray actors: named, detached, restarted without end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from engine.actors.base import EngineActor
+
+Handle = Any
+"""A Ray actor's handle: Ray does not type the methods behind it."""
+
+NAMESPACE = "engine"
+
+# An idle actor needs next to no CPU; what it reserves only bounds how many share a node.
+CPU_SHARE = 0.01
+
+
+def place(kind: type[EngineActor], name: str, *arguments: Any, near_head: bool = False) -> Handle:
+    """Start an actor, or find it where it runs already.
+
+    Parameters
+    ----------
+    kind
+        The plain class.
+    name
+        Its stable name, unique in the engine's namespace.
+    *arguments
+        What its constructor takes after the name.
+    near_head
+        Keep it on this node: it owns files or addresses of this machine.
+    """
+    strategy: Any = "DEFAULT"
+    if near_head:
+        strategy = NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )
+    options = {
+        "name": name,
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": CPU_SHARE,
+        "max_restarts": -1,
+        # A lost call is made again by whoever keeps the data: never blindly by Ray.
+        "max_task_retries": 0,
+        "max_concurrency": 100,
+        "scheduling_strategy": strategy,
+    }
+    actor: Any = ray.remote(kind)
+    return actor.options(**options).remote(name, *arguments)
+
+
+def kill(handle: Handle, *, restart: bool) -> None:
+    """End an actor's process; with `restart` Ray starts it anew."""
+    ray.kill(handle, no_restart=not restart)

@@ -1,0 +1,80 @@
+"""Addresses and passwords of one run, decided before anything starts.
+
+They are fixed for the life of the engine, so that a part that restarts comes back where
+everybody expects it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from dataclasses import dataclass
+
+from engine.config import Config
+from engine.store.endpoint import EmbeddedHome, StoreEndpoint, parse_store_url
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where everything will be."""
+
+    store: StoreEndpoint
+    store_path: str | None
+    """Folder of the embedded store; None where a server is used."""
+    viewer_password: str
+    bus_url: str
+    bus_port: int | None
+    """Port of the embedded Redis; None where a server is used."""
+    bus_password: str
+    metrics_port: int
+    http_port: int
+
+    @property
+    def viewer_url(self) -> str:
+        """The embedded store for a user who can only read; empty for a server."""
+        if self.store_path is None:
+            return ""
+        host, port, database = self.store.host, self.store.port, self.store.database
+        return f"http://viewer:{self.viewer_password}@{host}:{port}/{database}"
+
+
+def make_plan(config: Config) -> Plan:
+    """Choose ports and passwords for what is embedded; take the rest from the configuration."""
+    home = parse_store_url(config.store_url)
+    store_path = None
+    if isinstance(home, EmbeddedHome):
+        store_path = str(home.path)
+        endpoint = StoreEndpoint(
+            host=LOOPBACK,
+            port=config.store.port or free_port(),
+            username="engine",
+            password=secrets.token_urlsafe(24),
+            database="engine",
+            secure=False,
+        )
+    else:
+        endpoint = home
+    bus_port, bus_password, bus_url = None, "", config.bus.url
+    if config.bus.url == "embedded":
+        bus_port, bus_password = free_port(), secrets.token_urlsafe(24)
+        bus_url = f"redis://:{bus_password}@{LOOPBACK}:{bus_port}/0"
+    return Plan(
+        store=endpoint,
+        store_path=store_path,
+        viewer_password=secrets.token_urlsafe(24),
+        bus_url=bus_url,
+        bus_port=bus_port,
+        bus_password=bus_password,
+        metrics_port=config.metrics.port or free_port(),
+        http_port=config.serve.port or free_port(),
+    )
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,37 @@
+"""Best bid and ask, thinned: the last of every interval is kept."""
+
+from __future__ import annotations
+
+from engine.domain.market import BookTop
+
+
+class TopSampler:
+    """Keeps one book top per market and interval of receive time: books coalesce, trades never.
+
+    Parameters
+    ----------
+    every_ns
+        Length of the interval; 0 keeps every one.
+    """
+
+    def __init__(self, every_ns: int) -> None:
+        self._every_ns = every_ns
+        self._newest: dict[str, BookTop] = {}
+
+    def sample(self, top: BookTop) -> list[BookTop]:
+        """Take a top; return what an interval that is now over ended with."""
+        if not self._every_ns:
+            return [top]
+        before = self._newest.get(top.instrument)
+        self._newest[top.instrument] = top
+        if before is None or self._interval(before) == self._interval(top):
+            return []
+        return [before]
+
+    def _interval(self, top: BookTop) -> int:
+        return top.receive_time // self._every_ns
+
+    def flush(self) -> list[BookTop]:
+        """Return the newest top of every market not returned yet, and start afresh."""
+        tops, self._newest = list(self._newest.values()), {}
+        return tops

@@ -1,0 +1,51 @@
+"""The ``engine`` command.
+
+Exit codes: 0 done; 1 something failed; 2 what you wrote is wrong (a key, a file, a query);
+3 the machine lacks something (a port, a permission, space, an answer); 4 no engine runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from engine.cli import config_command, doctor, read, sql, up
+from engine.errors import EngineError
+
+app = typer.Typer(
+    name="engine",
+    help=__doc__.replace("``", ""),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up")(up.up)
+app.command("down")(up.down)
+app.command("status")(read.status)
+app.command("signals")(read.signals)
+app.command("sql")(sql.sql)
+app.command("doctor")(doctor.doctor)
+app.add_typer(config_command.app, name="config")
+
+
+def run() -> None:
+    """Run the command; a person's mistake ends in one clear sentence, never in a trace."""
+    try:
+        app()
+    except EngineError as error:
+        console = Console(stderr=True, highlight=False)
+        for line in str(error).splitlines():
+            console.print(f"[red]error[/red]: {line}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (engine sql … | head).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    run()

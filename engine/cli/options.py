@@ -1,0 +1,39 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.actors.wiring import resolve
+from engine.config import Config, load_config
+
+DEFAULT_CONFIG = Path("configs/local.yaml")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="YAML file; configs/local.yaml where there is one."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one key; may be repeated."),
+]
+
+
+def read_config(path: Path | None, overrides: list[str] | None) -> Config:
+    """Load the configuration that a command was given, or the default one.
+
+    Raises
+    ------
+    ConfigError
+        Where it is wrong, or names weights that do not exist.
+    """
+    from engine.signals.weights import load_weights
+
+    if path is None and DEFAULT_CONFIG.is_file():
+        path = DEFAULT_CONFIG
+    config = resolve(load_config(path, overrides or ()))
+    load_weights(config.ranking.weights)
+    return config

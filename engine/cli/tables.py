@@ -1,0 +1,142 @@
+"""What a person sees in the terminal: signals, streams, actors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+DIRECTION_STYLE = {"bullish": "green", "bearish": "red", "neutral": "dim"}
+TOP_SIGNALS = 12
+
+
+def signals_table(ranking: dict[str, Any], *, reasons: bool = False) -> Table:
+    """Show a ranking as ``/v1/signals`` answers it.
+
+    Parameters
+    ----------
+    ranking
+        The answer.
+    reasons
+        Whether each signal's rationale is shown under it.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for name in ("#", "instrument"):
+        table.add_column(name, justify="right" if name == "#" else "left")
+    table.add_column("score", justify="right")
+    table.add_column("direction")
+    table.add_column("confidence", justify="right")
+    table.add_column("price", justify="right")
+    table.add_column("age", justify="right")
+    table.add_column("why", overflow="fold")
+    for signal in ranking["signals"]:
+        rationale = signal["rationale"]
+        why = "\n".join(rationale) if reasons else (rationale[0] if rationale else "")
+        direction = signal["direction"]
+        table.add_row(
+            str(signal["rank"]),
+            f"[bold]{signal['instrument']}[/bold]",
+            Text(f"{signal['score']:+.3f}", style=DIRECTION_STYLE[direction]),
+            Text(direction, style=DIRECTION_STYLE[direction]),
+            f"{signal['confidence']:.0%}",
+            f"{signal['reference_price']:,.6g}",
+            age(signal["data_age_ms"]),
+            why,
+        )
+    return table
+
+
+def streams_table(status: dict[str, Any]) -> Table:
+    """Show the health of every stream."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stream")
+    table.add_column("state")
+    for name in ("frames/s", "trades", "tops", "bad", "gaps open", "stale", "last event"):
+        table.add_column(name, justify="right")
+    for stream in status.get("streams", []):
+        state, style = ("connected", "green") if stream["connected"] else ("down", "red")
+        if stream["ended"]:
+            state, style = "finished", "cyan"
+        stale = stream["stale"]
+        table.add_row(
+            stream["name"].removeprefix("stream-"),
+            Text(state, style=style),
+            f"{stream['frames_per_s']:,.0f}",
+            f"{stream['trades']:,}",
+            f"{stream['book_tops']:,}",
+            Text(str(stream["bad_frames"]), style="red" if stream["bad_frames"] else ""),
+            str(stream["open_gaps"]),
+            Text(str(stale), style="yellow" if stale else ""),
+            age(stream["last_event_age_ms"]),
+        )
+    return table
+
+
+def actors_table(status: dict[str, Any]) -> Table:
+    """Show every actor."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("actor")
+    table.add_column("phase")
+    for name in ("pid", "MiB", "up", "restarts"):
+        table.add_column(name, justify="right")
+    table.add_column("problem", style="red")
+    for actor in status.get("actors", []):
+        phase = actor["phase"]
+        style = "green" if phase == "running" else "red" if phase == "failed" else "yellow"
+        table.add_row(
+            actor["name"],
+            Text(phase, style=style),
+            str(actor["pid"]),
+            f"{actor['rss_mb']:.0f}",
+            age(actor["uptime_s"] * 1000),
+            str(actor["restarts"]),
+            actor["problem"],
+        )
+    return table
+
+
+def summary(status: dict[str, Any], url: str) -> Text:
+    """Say in a line what runs, where, and whether it is well."""
+    healthy = status.get("healthy", False)
+    text = Text(url, style="bold")
+    text.append(f"  {status.get('mode', '')}  ", style="dim")
+    text.append("healthy" if healthy else "not well", style="green" if healthy else "red")
+    text.append(f"  up {age(status.get('uptime_s', 0) * 1000)}", style="dim")
+    for name, progress in (status.get("replay") or {}).items():
+        sent, total = progress["sent"], progress["frames"]
+        text.append(f"  {name}: {sent:,} of {total:,} frames replayed", style="cyan")
+    return text
+
+
+def live_view(
+    status: dict[str, Any] | None, ranking: dict[str, Any] | None, url: str
+) -> RenderableType:
+    """Compose what ``engine up`` shows while it runs."""
+    parts: list[RenderableType] = []
+    if status is not None:
+        parts += [summary(status, url), Text(), streams_table(status), Text()]
+    if ranking is not None:
+        head = Text(f"top signals on {ranking['timeframe']} bars, as of {ranking['as_of']}")
+        parts += [head, signals_table(ranking), Text()]
+    parts.append(Text("Ctrl-C stops everything", style="dim"))
+    return Group(*parts)
+
+
+def age(milliseconds: float | None) -> str:
+    """Write a duration shortly.
+
+    Examples
+    --------
+    >>> age(250), age(4_200), age(125_000), age(None)
+    ('250 ms', '4.2 s', '2.1 min', '–')
+    """
+    if milliseconds is None:
+        return "–"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    for limit, unit, name in ((120e3, 1e3, "s"), (7.2e6, 60e3, "min"), (1.728e8, 3.6e6, "h")):
+        if milliseconds < limit:
+            return f"{milliseconds / unit:.1f} {name}"
+    return f"{milliseconds / 8.64e7:.1f} d"

@@ -1,0 +1,187 @@
+"""``engine up`` and ``engine down``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import httpx
+import psutil
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from engine.cli.options import DEFAULT_CONFIG, ConfigOption, SetOption, read_config
+from engine.cli.runfile import newest_run, running
+from engine.cli.tables import live_view
+from engine.config import Config
+from engine.errors import ConfigError, StartError
+
+if TYPE_CHECKING:
+    from engine.cli.session import Session
+
+REFRESH_S = 1.0
+STOP_PATIENCE_S = 20.0
+DETACHED = "ENGINE_DETACHED"
+"""Set in the environment of the process that ``--detach`` leaves behind."""
+
+
+def up(
+    config: ConfigOption = None,
+    override: SetOption = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(metavar="FILE_OR_DIR[,…]", help="Recorded frames instead of venues."),
+    ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(metavar="X|max", help="Of a replay, times real time. Default 1."),
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready.")] = False,
+) -> None:
+    """Start everything, say when the first ranking is served, and show it live.
+
+    Ctrl-C stops every process it started; the next start goes on from what is stored.
+
+    Example: **engine up --config configs/local.yaml --set serve.port=8001**
+    """
+    from engine.cli.checks import require
+    from engine.cli.replaying import parse_speed, with_replay
+
+    settings = read_config(config, override)
+    starts_at = None
+    if replay is not None:
+        files = tuple(file for file in replay.split(",") if file)
+        settings, starts_at = with_replay(settings, files, parse_speed(speed or "1"))
+    elif speed is not None:
+        raise ConfigError("--speed belongs to --replay; live data comes at its own pace")
+    if not any(venue.enabled and venue.instruments for venue in settings.exchanges.values()):
+        raise ConfigError(
+            "no exchange has instruments; try --config configs/local.yaml (simulated venues) "
+            "or configs/live.yaml"
+        )
+    require(settings)
+    if detach:
+        _detach(settings)
+        return
+    path = str(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else "defaults"))
+    _run(settings, path, starts_at)
+
+
+def _run(config: Config, path: str, starts_at: int | None) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    def tell(line: str) -> None:
+        console.print(f"[dim]{line} …[/dim]")
+
+    def listen() -> None:
+        # Both signals mean: write everything down and stop.
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, stop)
+
+    listen()
+    # The web application is run by its import path, like any deployment of Ray Serve. Its
+    # environment must be in force before Ray is imported, hence the imports here.
+    serve = import_module("serve.run")
+    haproxy = config.serve.haproxy and serve.haproxy_available()
+    os.environ.update(serve.environment(haproxy))
+    from engine.cli.session import Interrupted, Session
+
+    config = config.model_copy(
+        update={"serve": config.serve.model_copy(update={"haproxy": haproxy})}
+    )
+    session = Session(config, path, starts_at, tell, stopping, serve)
+    try:
+        session.start(listen)
+        console.print(f"[bold green]ready[/bold green]: {session.http_url}")
+        _show(session, console, stopping)
+    except Interrupted:
+        pass
+    finally:
+        console.print("[dim]stopping …[/dim]")
+        session.stop()
+    console.print("stopped; the next start goes on from what is stored")
+
+
+def _show(session: Session, console: Console, stopping: threading.Event) -> None:
+    """Show the live table until the user wants to stop; without a terminal, only wait."""
+    if not console.is_terminal or os.environ.get(DETACHED):
+        stopping.wait()
+        return
+    with Live(console=console, auto_refresh=False, screen=False, transient=True) as live:
+        while not stopping.is_set():
+            status = _ask(session, "/v1/status")
+            ranking = _ask(session, "/v1/signals?limit=12")
+            engine = status["engine"] if status else None
+            live.update(live_view(engine, ranking, session.http_url), refresh=True)
+            stopping.wait(REFRESH_S)
+
+
+def _ask(session: Session, path: str) -> dict[str, Any] | None:
+    """Ask the engine over HTTP as any client would; None while it does not answer."""
+    with suppress(httpx.HTTPError, ValueError):
+        answer = httpx.get(session.http_url + path, timeout=2.0)
+        if answer.is_success:
+            found: dict[str, Any] = answer.json()
+            return found
+    return None
+
+
+def _detach(config: Config) -> None:
+    """Leave a process behind that runs the engine, and return when it is ready."""
+    console = Console(highlight=False, soft_wrap=True)
+    log_path = Path(config.data_dir).absolute() / "logs" / "engine.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
+    environment = {**os.environ, DETACHED: "1", "ENGINE_LOG_PATH": str(log_path)}
+    with log_path.open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "engine.cli.main", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
+        )
+    while child.poll() is None:
+        mine = [run for run in running() if run.pid == child.pid and run.ready]
+        if mine:
+            console.print(f"[bold green]ready[/bold green]: {mine[0].http_url}")
+            console.print(f"process {child.pid}, log {log_path}; stop it with: engine down")
+            return
+        time.sleep(0.2)
+    said = log_path.read_text(errors="replace").strip().splitlines()
+    reasons = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+    raise StartError("; ".join(reasons or said[-1:]) or f"it ended at once; see {log_path}")
+
+
+def down() -> None:
+    """Stop the running engine and every process it started.
+
+    Example: **engine down**
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    run = newest_run()
+    process = psutil.Process(run.pid)
+    family = {process, *process.children(recursive=True)}
+    process.terminate()
+    _, left = psutil.wait_procs(family, timeout=STOP_PATIENCE_S)
+    for straggler in left:
+        with suppress(psutil.Error):
+            straggler.kill()
+    if left:
+        console.print(f"{len(left)} processes did not stop in time and were killed")
+    console.print(f"stopped the engine (process {run.pid})")

@@ -1,0 +1,99 @@
+"""Where a stream's output goes, and what a stream tells of itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.domain.market import BookTop, Channel, DeadLetter, Gap, GapCause, MarketEvent, Trade
+from engine.metrics import EVENTS, FRAME_BYTES, FRAMES
+
+
+class FeedSink(Protocol):
+    """Takes what a stream produces. Awaiting a method is the stream's back-pressure."""
+
+    async def events(self, events: Sequence[MarketEvent]) -> None:
+        """Take events in the order of arrival; trades already without duplicates."""
+        ...
+
+    async def gap(self, gap: Gap) -> None:
+        """Take a gap that opened, or a newer version of one (same `gap_id`)."""
+        ...
+
+    async def dead_letter(self, letter: DeadLetter) -> None:
+        """Take a frame that could not be used."""
+        ...
+
+    async def state(self, *, connected: bool, reason: str) -> None:
+        """Take note that the connection came up or went down."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """How one stream fares; counts since its start."""
+
+    exchange: str
+    connected: bool
+    ended: bool
+    """A replay came to the end of its recording."""
+    frames: int
+    events: int
+    """Events handed to the sink."""
+    ignored: int
+    """Frames that were understood and carried nothing for us."""
+    bad: int
+    """Frames set aside as dead letters."""
+    duplicates: int
+    out_of_order: int
+    history: int
+    """Trades from before our time that the venue repeated."""
+    reconnects: int
+    last_receive_time: int | None
+    """When the newest frame reached us, UTC nanoseconds."""
+    last_event: Mapping[tuple[str, Channel], int | None]
+    """(instrument, channel) -> when its newest event reached us; None where none did."""
+    broken: Mapping[tuple[str, Channel], GapCause]
+    """Feeds that are down or stale now, and why."""
+
+    def age_ms(self, instrument: str, channel: Channel, now: int) -> float | None:
+        """Return how old a feed's newest event is, ms; None where none ever came."""
+        at = self.last_event.get((instrument, channel))
+        return None if at is None else (now - at) / 1e6
+
+
+class StreamCounts:
+    """Counts in plain integers, for frames come too fast for locked metrics.
+
+    Parameters
+    ----------
+    exchange
+        Label of the metrics.
+    """
+
+    def __init__(self, exchange: str) -> None:
+        self.frames = 0
+        self.events = 0
+        self.ignored = 0
+        self._exchange = exchange
+        self._bytes = 0
+        self._exported_frames = 0
+
+    def frame(self, size: int) -> None:
+        """Count one frame."""
+        self.frames += 1
+        self._bytes += size
+
+    def export(self, events: Sequence[MarketEvent]) -> None:
+        """Count events, and bring the process's metrics up to date."""
+        self.events += len(events)
+        FRAMES.labels(self._exchange).inc(self.frames - self._exported_frames)
+        FRAME_BYTES.labels(self._exchange).inc(self._bytes)
+        self._exported_frames, self._bytes = self.frames, 0
+        for kind, number in Counter(map(type, events)).items():
+            EVENTS.labels(self._exchange, _KINDS.get(kind, "heartbeat")).inc(number)
+
+
+_KINDS: dict[type, str] = {Trade: "trade", BookTop: "book_top"}

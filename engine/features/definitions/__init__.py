@@ -1,0 +1,1 @@
+"""The definitions of the features, a module per group; the catalogue gathers them."""

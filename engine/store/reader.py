@@ -1,0 +1,237 @@
+"""Typed questions to the store. Values are always bound, never written into the SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.domain.features import FeatureRow
+from engine.domain.instrument import Market
+from engine.domain.market import Candle, Gap, Trade
+from engine.domain.sentiment import SentimentAggregate, SentimentScore
+from engine.domain.signal import Ranking, Signal
+from engine.domain.text import TextItem
+from engine.store.client import Store
+from engine.store.columns import python_values
+from engine.store.tables import TABLES
+
+MAX_ROWS = 1_000_000
+"""Most rows that a question without a limit of its own returns."""
+
+
+def _between(column: str) -> str:
+    """Return a half-open range on a time column, in a form that the primary key can use."""
+    return (
+        f"{column} >= fromUnixTimestamp64Nano({{start:Int64}}) "
+        f"AND {column} < fromUnixTimestamp64Nano({{end:Int64}})"
+    )
+
+
+_IN_MARKETS = (
+    "(exchange, instrument) IN (SELECT arrayJoin("
+    "arrayZip({exchanges:Array(String)}, {instruments:Array(String)})))"
+)
+
+
+class Reader:
+    """Reads rows back as the domain's structs. Blocking, and safe to share between threads.
+
+    Every method raises `StoreUnavailable` where there is no answer. Times are UTC nanoseconds,
+    ranges ``[start, end)``.
+
+    Parameters
+    ----------
+    store
+        Where the rows are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def candles(
+        self,
+        exchange: str,
+        instrument: str,
+        timeframe: str,
+        start: int,
+        end: int,
+        limit: int = MAX_ROWS,
+    ) -> list[Candle]:
+        """Return the newest version of a market's candles by open_time, the earliest `limit`."""
+        return self._rows(
+            "candles",
+            "FINAL WHERE exchange = {exchange:String} AND instrument = {instrument:String} "
+            f"AND timeframe = {{timeframe:String}} AND {_between('open_time')} "
+            "ORDER BY open_time LIMIT {limit:UInt64}",
+            exchange=exchange,
+            instrument=instrument,
+            timeframe=str(timeframe),
+            start=start,
+            end=end,
+            limit=limit,
+        )
+
+    def candles_of_markets(
+        self, markets: Sequence[Market], timeframe: str, start: int, end: int
+    ) -> list[Candle]:
+        """Return the newest version of many markets' candles, by market and open_time."""
+        if not markets:
+            return []
+        return self._rows(
+            "candles",
+            f"FINAL WHERE {_IN_MARKETS} AND timeframe = {{timeframe:String}} "
+            f"AND {_between('open_time')} ORDER BY exchange, instrument, open_time",
+            **_names(markets),
+            timeframe=str(timeframe),
+            start=start,
+            end=end,
+        )
+
+    def trades(self, exchange: str, instrument: str, start: int, end: int) -> list[Trade]:
+        """Return a market's trades by (exchange_time, sequence, trade_id)."""
+        return self.trades_of_markets([Market(exchange, instrument)], start, end)
+
+    def trades_of_markets(self, markets: Sequence[Market], start: int, end: int) -> list[Trade]:
+        """Return many markets' trades by market, then (exchange_time, sequence, trade_id)."""
+        if not markets:
+            return []
+        return self._rows(
+            "trades",
+            f"WHERE {_IN_MARKETS} AND {_between('exchange_time')} "
+            "ORDER BY exchange, instrument, exchange_time, sequence, trade_id",
+            **_names(markets),
+            start=start,
+            end=end,
+        )
+
+    def last_trades(self, exchange: str) -> dict[str, tuple[int, int]]:
+        """Return each instrument's largest sequence and latest exchange_time."""
+        found = self._store.query_arrow(
+            "SELECT instrument, max(sequence) AS sequence, max(exchange_time) AS time FROM trades "
+            "WHERE exchange = {exchange:String} GROUP BY instrument ORDER BY instrument",
+            {"exchange": exchange},
+        )
+        names, sequences, times = (
+            python_values(found.column(name)) for name in ("instrument", "sequence", "time")
+        )
+        return dict(zip(names, zip(sequences, times, strict=True), strict=True))
+
+    def counts(self) -> dict[str, int]:
+        """Return the stored rows of each table, superseded versions included."""
+        found = self._store.query_arrow(
+            "SELECT name, toInt64(assumeNotNull(total_rows)) AS rows FROM system.tables "
+            "WHERE database = currentDatabase() AND has({tables:Array(String)}, name)",
+            {"tables": list(TABLES)},
+        )
+        pairs = zip(
+            python_values(found.column("name")), python_values(found.column("rows")), strict=True
+        )
+        counted = dict(pairs)
+        return {name: counted[name] for name in TABLES if name in counted}
+
+    def texts(self, start: int, end: int) -> list[TextItem]:
+        """Return texts by available_at."""
+        return self._rows(
+            "texts",
+            f"FINAL WHERE {_between('available_at')} ORDER BY available_at, text_id",
+            start=start,
+            end=end,
+        )
+
+    def scores(self, start: int, end: int, model: str = "") -> list[SentimentScore]:
+        """Return the scores of the texts available in a range, of one model or of all."""
+        return self._rows(
+            "sentiment_scores",
+            "FINAL WHERE text_id IN "
+            f"(SELECT text_id FROM texts WHERE {_between('available_at')}) "
+            "AND (model = {model:String} OR {model:String} = '') "
+            "ORDER BY scored_at, text_id, model",
+            start=start,
+            end=end,
+            model=model,
+        )
+
+    def latest_aggregates(self, as_of: int) -> list[SentimentAggregate]:
+        """Return the newest aggregate not after `as_of` of every instrument and window."""
+        return self._rows(
+            "sentiment_aggregates",
+            "FINAL WHERE as_of <= fromUnixTimestamp64Nano({as_of:Int64}) "
+            "ORDER BY instrument, window, as_of DESC, model LIMIT 1 BY instrument, window",
+            as_of=as_of,
+        )
+
+    def aggregates(
+        self, instrument: str, window: str, start: int, end: int
+    ) -> list[SentimentAggregate]:
+        """Return an instrument's aggregates of a window by as_of."""
+        return self._rows(
+            "sentiment_aggregates",
+            "FINAL WHERE instrument = {instrument:String} AND window = {window:String} "
+            f"AND {_between('as_of')} ORDER BY as_of, model",
+            instrument=instrument,
+            window=str(window),
+            start=start,
+            end=end,
+        )
+
+    def latest_features(self, instrument: str, timeframe: str) -> FeatureRow | None:
+        """Return the newest row of features of an instrument, or None."""
+        rows: list[FeatureRow] = self._rows(
+            "features",
+            "FINAL WHERE instrument = {instrument:String} AND timeframe = {timeframe:String} "
+            "ORDER BY open_time DESC, exchange LIMIT 1",
+            instrument=instrument,
+            timeframe=str(timeframe),
+        )
+        return rows[0] if rows else None
+
+    def signal_history(
+        self, instrument: str, timeframe: str, start: int, end: int, limit: int = MAX_ROWS
+    ) -> list[Signal]:
+        """Return an instrument's signals by as_of, the earliest `limit`."""
+        return self._rows(
+            "signals",
+            "FINAL WHERE instrument = {instrument:String} AND timeframe = {timeframe:String} "
+            f"AND {_between('as_of')} ORDER BY as_of, signal_id LIMIT {{limit:UInt64}}",
+            instrument=instrument,
+            timeframe=str(timeframe),
+            start=start,
+            end=end,
+            limit=limit,
+        )
+
+    def latest_ranking(self, timeframe: str) -> Ranking | None:
+        """Return the newest stored ranking, or None. Its `sequence` is 0: it was not counted."""
+        signals: list[Signal] = self._rows(
+            "signals",
+            "FINAL WHERE timeframe = {timeframe:String} AND as_of = "
+            "(SELECT max(as_of) FROM signals WHERE timeframe = {timeframe:String}) ORDER BY rank",
+            timeframe=str(timeframe),
+        )
+        if not signals:
+            return None
+        return Ranking(
+            as_of=signals[0].as_of,
+            timeframe=str(timeframe),
+            universe=tuple(sorted(signal.instrument for signal in signals)),
+            signals=tuple(signals),
+            is_closed_bar=all(signal.is_closed_bar for signal in signals),
+            sequence=0,
+        )
+
+    def open_gaps(self) -> list[Gap]:
+        """Return the gaps that are not repaired, oldest first."""
+        return self._rows("feed_gaps", "FINAL WHERE isNull(repaired_at) ORDER BY opened_at, gap_id")
+
+    def _rows(self, table: str, rest: str, **parameters: Any) -> list[Any]:
+        declared = TABLES[table]
+        # All but {name:Type} comes from this file and tables.py, never from a caller.
+        sql = f"SELECT {declared.select} FROM {table} {rest}"
+        return declared.from_arrow(self._store.query_arrow(sql, parameters))
+
+
+def _names(markets: Sequence[Market]) -> dict[str, list[str]]:
+    return {
+        "exchanges": [market.exchange for market in markets],
+        "instruments": [market.instrument for market in markets],
+    }

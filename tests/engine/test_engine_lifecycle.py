@@ -1,0 +1,167 @@
+"""The whole engine on simulated venues: start, serve, survive a kill, stop, start again."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+from command import FREE_PORTS, ROOT, Command, get, until
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Command, str]]:
+    command = Command(tmp_path_factory.mktemp("engine"))
+    url = command.up()
+    yield command, url
+    if list((command.folder / "state").glob("run-*.json")):
+        family = command.family()
+        assert command.run("down").returncode == 0
+        _, left = psutil.wait_procs(family, timeout=5)
+        assert left == []
+
+
+def test_engine_serves_an_explained_ranking(engine: tuple[Command, str]) -> None:
+    _, url = engine
+    answer = httpx.get(f"{url}/v1/signals?limit=100").json()
+    assert len(answer["universe"]) >= 50
+    assert [signal["rank"] for signal in answer["signals"]] == list(
+        range(1, len(answer["signals"]) + 1)
+    )
+    for found in answer["signals"]:
+        total = 0.0
+        for part in found["contributions"]:
+            total += part["contribution"]
+        assert total == found["score"]
+        assert math.isclose(sum(abs(part["weight"]) for part in found["contributions"]), 1.0)
+        assert found["rationale"]
+
+
+def test_engine_fills_every_table_of_the_live_path(engine: tuple[Command, str]) -> None:
+    command, _ = engine
+
+    def filled() -> bool:
+        return all(
+            command.sql(f"SELECT count() AS n FROM {table}")[0]["n"] > 0
+            for table in (
+                "trades",
+                "book_tops",
+                "candles",
+                "texts",
+                "sentiment_scores",
+                "sentiment_aggregates",
+                "features",
+                "signals",
+            )
+        )
+
+    # The first minute bar that closes while it runs makes the first stored signals.
+    assert until(filled, 100)
+
+
+def test_engine_trades_are_unique_and_consecutive(engine: tuple[Command, str]) -> None:
+    command, _ = engine
+    (row,) = command.sql(
+        "SELECT count() AS n, uniqExact(exchange, instrument, trade_id) AS ids FROM trades"
+    )
+    assert row["n"] == row["ids"] > 0
+
+
+def test_engine_status_and_signals_find_the_engine_by_themselves(
+    engine: tuple[Command, str],
+) -> None:
+    command, url = engine
+    status = json.loads(command.run("status", "--json").stdout)["engine"]
+    assert {stream["exchange"] for stream in status["streams"]} == {"binance", "coinbase", "kraken"}
+    assert all(stream["connected"] for stream in status["streams"])
+    table = command.run("signals", "--limit", "3")
+    assert table.returncode == 0
+    assert "bullish" in table.stdout + "bearish neutral"
+    assert url in command.run("status").stdout
+
+
+def test_engine_metrics_are_exported(engine: tuple[Command, str]) -> None:
+    command, _ = engine
+    (path,) = (command.folder / "state").glob("run-*.json")
+    metrics_url = json.loads(path.read_text())["metrics_url"]
+    text = httpx.get(metrics_url).text
+    for name in (
+        "engine_frames_total",
+        "engine_events_total",
+        "engine_in_flight",
+        "engine_flush_rows_bucket",
+        "engine_tick_to_ranking_seconds_count",
+    ):
+        assert name in text
+
+
+@pytest.mark.parametrize("name", ["ranker", "features-0", "stream-kraken-0", "bus", "store"])
+def test_engine_actor_killed_comes_back(engine: tuple[Command, str], name: str) -> None:
+    _, url = engine
+
+    def actor() -> dict[str, object] | None:
+        engine = (get(f"{url}/v1/status") or {}).get("engine") or {}
+        return next((one for one in engine.get("actors", []) if one["name"] == name), None)
+
+    before = until(actor)
+    restarts, pid = int(str(before["restarts"])), int(str(before["pid"]))
+    psutil.Process(pid).kill()
+
+    def is_back() -> bool:
+        now = actor()
+        return (
+            now is not None
+            and now["pid"] != pid
+            and now["phase"] == "running"
+            and int(str(now["restarts"])) == restarts + 1
+        )
+
+    assert until(is_back, 60)
+    first = until(lambda: get(f"{url}/v1/signals?limit=1"))
+    assert until(lambda: (get(f"{url}/v1/signals?limit=1") or first)["as_of"] != first["as_of"])
+
+
+def test_engine_interrupted_stops_everything_and_goes_on_from_what_is_stored(
+    engine: tuple[Command, str],
+) -> None:
+    command, _ = engine
+    (before,) = command.sql("SELECT count() AS n FROM trades")
+    family = command.family()
+    done = command.run("down")
+    assert done.returncode == 0
+    _, left = psutil.wait_procs(family, timeout=1)
+    assert left == []
+    again = command.popen(
+        "up",
+        "--config",
+        str(ROOT / "configs" / "local.yaml"),
+        *FREE_PORTS,
+        stdout=subprocess.PIPE,
+    )
+    assert again.stdout is not None
+    lines = []
+    with again.stdout:
+        for line in again.stdout:
+            lines.append(line)
+            if line.startswith("ready: "):
+                break
+    assert lines[-1].startswith("ready: http://127.0.0.1:"), lines
+    (after,) = command.sql(
+        "SELECT count() AS n, uniqExact(exchange, instrument, trade_id) AS ids FROM trades"
+    )
+    assert after["n"] == after["ids"] >= before["n"]
+    family = command.family()
+    again.send_signal(signal.SIGINT)
+    assert again.wait(timeout=15) == 0
+    _, left = psutil.wait_procs(family, timeout=1)
+    assert left == []
+    assert command.run("status").returncode == 4
+    (closed,) = command.sql("SELECT count() AS n FROM trades")
+    assert closed["n"] >= after["n"]

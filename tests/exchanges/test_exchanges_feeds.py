@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.config import ReconnectConfig
+from engine.domain.market import BookTop, Trade
+from engine.errors import VenueError
+from engine.exchanges.backoff import Backoff
+from engine.exchanges.feeds import HISTORY_NS, FeedLedger
+from engine.exchanges.registry import exchange
+
+T0 = 1_700_000_000_000_000_000
+S = 10**9
+
+
+def trade(number: int, at: int = T0, age: int = 0) -> Trade:
+    return Trade("binance", "BTC-USDT", str(number), number, 1.0, 1.0, "buy", at - age, at)
+
+
+def top(at: int = T0) -> BookTop:
+    return BookTop("binance", "BTC-USDT", 1.0, 1.0, 2.0, 1.0, 1, None, at)
+
+
+def ledger(known: tuple[int, int] | None = None) -> FeedLedger:
+    return FeedLedger(
+        "binance",
+        ["BTC-USDT"],
+        ["trades", "book_top"],
+        stale_after_ns=60 * S,
+        known_last={"BTC-USDT": known} if known else {},
+        now=T0,
+    )
+
+
+def test_ledger_skipped_ids_open_a_gap_and_late_trades_repair_it() -> None:
+    feeds = ledger()
+    assert all(feeds.accept(trade(number, T0 + number)) for number in (1, 4))
+    (gap,) = feeds.take_changes()
+    assert (gap.cause, gap.from_sequence, gap.to_sequence) == ("sequence", 2, 3)
+    assert (gap.from_time, gap.to_time, gap.repaired_at) == (T0 + 1, T0 + 4, None)
+    assert feeds.accept(trade(3, T0 + 5))
+    assert feeds.take_changes() == []
+    assert feeds.accept(trade(2, T0 + 6))
+    (repaired,) = feeds.take_changes()
+    assert (repaired.gap_id, repaired.repaired_at, repaired.how) == (
+        gap.gap_id,
+        T0 + 6,
+        "arrived late",
+    )
+    assert not feeds.accept(trade(2))
+    assert (feeds.out_of_order, feeds.duplicates) == (2, 1)
+
+
+@given(st.permutations(range(100, 130)), st.lists(st.integers(100, 129), max_size=20))
+def test_ledger_any_order_passes_each_trade_once_and_leaves_no_gap(
+    order: list[int], again: list[int]
+) -> None:
+    feeds = ledger(known=(99, T0))
+    numbers = [*order, *again]
+    passed = [number for number in numbers if feeds.accept(trade(number))]
+    assert passed == order
+    assert feeds.duplicates == len(again)
+    newest = {gap.gap_id: gap for gap in feeds.take_changes()}
+    assert all(gap.repaired_at is not None for gap in newest.values())
+
+
+@given(st.sets(st.integers(1, 60), min_size=1))
+def test_ledger_open_gaps_are_exactly_the_missing_ids(kept: set[int]) -> None:
+    feeds = ledger(known=(1000, T0))
+    numbers = sorted(1000 + number for number in kept)
+    for number in numbers:
+        assert feeds.accept(trade(number))
+    missing = {
+        number
+        for gap in feeds.take_changes()
+        for number in range(gap.from_sequence or 0, (gap.to_sequence or 0) + 1)
+    }
+    assert missing == set(range(1001, numbers[-1])) - set(numbers)
+
+
+def test_ledger_first_trade_after_a_restart_names_its_hole() -> None:
+    feeds = ledger(known=(10, T0 - 100 * S))
+    assert feeds.accept(trade(15))
+    (gap,) = feeds.take_changes()
+    assert (gap.cause, gap.from_sequence, gap.to_sequence) == ("restart", 11, 14)
+    assert (gap.from_time, gap.to_time) == (T0 - 100 * S, T0)
+    assert feeds.accept(trade(17))
+    assert feeds.take_changes()[0].cause == "sequence"
+
+
+def test_ledger_repeated_history_only_tells_the_next_id() -> None:
+    feeds = ledger()
+    old = HISTORY_NS + 1
+    assert not feeds.accept(trade(7, age=2 * old))
+    assert not feeds.accept(trade(8, age=old))
+    assert feeds.accept(trade(10))
+    (gap,) = feeds.take_changes()
+    assert (gap.from_sequence, gap.to_sequence) == (9, 9)
+    assert feeds.history == 2
+
+
+def test_ledger_old_trade_that_was_missed_is_passed_on() -> None:
+    feeds = ledger(known=(6, T0 - 1000 * S))
+    assert feeds.accept(trade(7, age=2 * HISTORY_NS))
+
+
+def test_ledger_disconnect_without_missed_ids_is_repaired_at_once() -> None:
+    feeds = ledger()
+    feeds.accept(trade(1, T0 + S))
+    feeds.accept(top(T0 + 2 * S))
+    feeds.disconnected(T0 + 3 * S)
+    opened = feeds.take_changes()
+    assert {(gap.channel, gap.from_time, gap.to_time) for gap in opened} == {
+        ("trades", T0 + S, None),
+        ("book_top", T0 + 2 * S, None),
+    }
+    assert set(feeds.broken().values()) == {"disconnect"}
+    assert not feeds.accept(trade(1, T0 + 4 * S))  # repeated: says nothing of what follows
+    assert feeds.take_changes() == []
+    feeds.accept(trade(2, T0 + 5 * S))
+    feeds.accept(top(T0 + 6 * S))
+    closed = {gap.channel: gap for gap in feeds.take_changes()}
+    assert {gap.gap_id for gap in closed.values()} == {gap.gap_id for gap in opened}
+    assert (closed["trades"].to_time, closed["trades"].how) == (T0 + 5 * S, "nothing missed")
+    assert (closed["book_top"].to_time, closed["book_top"].how) == (T0 + 6 * S, "resumed")
+    assert feeds.broken() == {}
+
+
+def test_ledger_disconnect_with_missed_ids_stays_unrepaired() -> None:
+    feeds = ledger()
+    feeds.accept(trade(1, T0 + S))
+    feeds.disconnected(T0 + 3 * S)
+    (opened,) = feeds.take_changes()
+    feeds.accept(trade(5, T0 + 9 * S))
+    (closed,) = feeds.take_changes()
+    assert closed.gap_id == opened.gap_id
+    assert (closed.from_sequence, closed.to_sequence, closed.to_time) == (2, 4, T0 + 9 * S)
+    assert closed.repaired_at is None
+
+
+def test_ledger_silent_feed_is_stale_once_and_recovers() -> None:
+    feeds = ledger()
+    feeds.accept(trade(1, T0 + S))
+    feeds.accept(top(T0 + 30 * S))
+    feeds.check_stale(T0 + 61 * S)
+    assert feeds.take_changes() == []
+    feeds.check_stale(T0 + 62 * S)
+    feeds.check_stale(T0 + 63 * S)
+    (gap,) = feeds.take_changes()
+    assert (gap.channel, gap.cause, gap.from_time) == ("trades", "stale", T0 + S)
+    assert feeds.broken() == {("BTC-USDT", "trades"): "stale"}
+    feeds.accept(trade(2, T0 + 70 * S))
+    (closed,) = feeds.take_changes()
+    assert (closed.to_time, closed.how) == (T0 + 70 * S, "nothing missed")
+
+
+def test_ledger_instrument_nobody_asked_for_is_not_passed_on() -> None:
+    feeds = ledger()
+    other = Trade("binance", "ETH-USDT", "1", 1, 1.0, 1.0, "buy", T0, T0)
+    assert not feeds.accept(other)
+
+
+def test_ledger_absurd_id_costs_no_trade() -> None:
+    feeds = ledger()
+    accepted = [feeds.accept(trade(number)) for number in (1, 2**62, 2, 3, 4)]
+    assert accepted == [True] * 5
+
+
+def test_backoff_first_retry_is_immediate_then_bounds_double_up_to_the_cap() -> None:
+    class Upper(Random):
+        def uniform(self, a: float, b: float) -> float:
+            assert a == 0.0
+            return b
+
+    backoff = Backoff(ReconnectConfig(base_ms=250, cap_ms=1500, stable_ms=10_000), Upper())
+    assert [backoff.delay_s() for _ in range(6)] == [0.0, 0.25, 0.5, 1.0, 1.5, 1.5]
+    backoff.data_held(9.9)
+    assert backoff.delay_s() == 1.5
+    backoff.data_held(10.0)
+    assert [backoff.delay_s() for _ in range(2)] == [0.0, 0.25]
+
+
+def test_backoff_after_very_many_failures_stays_at_the_cap() -> None:
+    backoff = Backoff(ReconnectConfig(base_ms=1, cap_ms=2, stable_ms=1), Random(1))
+    assert all(0 <= backoff.delay_s() <= 0.002 for _ in range(5000))
+
+
+def test_registry_unknown_name_lists_the_known() -> None:
+    with pytest.raises(VenueError, match="'mtgox'; known are binance, coinbase, kraken"):
+        exchange("mtgox")

@@ -1,0 +1,210 @@
+"""Rows of every table whose values are known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import msgspec
+
+from engine.clock import NS_PER_S, parse_iso_utc
+from engine.domain.features import FeatureRow
+from engine.domain.market import BookTop, Candle, DeadLetter, Gap, Trade
+from engine.domain.sentiment import SentimentAggregate, SentimentScore
+from engine.domain.signal import Confidence, Contribution, Coverage, Signal
+from engine.domain.text import MarketMood, TextItem
+from engine.features.catalogue import FEATURE_VERSION, FEATURES
+
+T0 = parse_iso_utc("2026-01-05T12:00:00Z")
+HOUR = 3_600 * NS_PER_S
+
+
+def trade(number: int, instrument: str = "BTC-USDT", *, exchange: str = "binance") -> Trade:
+    """Trade `number` of a market that counts its trades; one a millisecond."""
+    return Trade(
+        exchange,
+        instrument,
+        str(number),
+        number,
+        60_000.0 + number / 10,
+        0.001 * number,
+        "buy" if number % 2 else "sell",
+        T0 + number * 1_000_000 + 7,
+        T0 + number * 1_000_000 + 1_000_003,
+    )
+
+
+def uncounted(number: int) -> Trade:
+    """Trade `number` of a venue whose ids are no numbers."""
+    return Trade(
+        "kraken", "ETH-USD", f"T-{number:04}", 0, 3_000.0, 1.0, "buy", T0 + number, T0 + number + 9
+    )
+
+
+def top(number: int, sequence: int | None = None) -> BookTop:
+    return BookTop(
+        "binance",
+        "BTC-USDT",
+        59_999.5,
+        1.25,
+        60_000.5,
+        0.75,
+        number if sequence is None else sequence,
+        None if number % 2 else T0 + number,
+        T0 + number + 5,
+    )
+
+
+def candle(
+    number: int, instrument: str = "BTC-USDT", version: int = 1, close: float = 2.0
+) -> Candle:
+    opened = T0 + number * HOUR
+    return Candle(
+        exchange="binance",
+        instrument=instrument,
+        timeframe="1h",
+        open_time=opened,
+        close_time=opened + HOUR,
+        open=1.5,
+        high=2.5,
+        low=0.1 + 0.2,
+        close=close,
+        volume=10.0,
+        quote_volume=None if number % 2 else 1e-300,
+        trade_count=None if number % 2 else 3,
+        vwap=None if number % 2 else 1 / 3,
+        twap=1.25,
+        taker_buy_volume=None,
+        source="rest" if number % 2 else "trades",
+        is_closed=number % 2 == 0,
+        version=version,
+    )
+
+
+def gap(number: int, repaired: bool = False) -> Gap:
+    return Gap(
+        f"gap-{number}",
+        "binance",
+        "BTC-USDT",
+        "trades",
+        "sequence",
+        number,
+        None if not repaired else number + 5,
+        T0,
+        T0 + 9 if repaired else None,
+        T0 + number,
+        T0 + 99 if repaired else None,
+        "rest" if repaired else "",
+    )
+
+
+def item(number: int) -> TextItem:
+    return TextItem(
+        f"text-{number}",
+        "wire",
+        "news",
+        "Bitcoin 🚀 «naïve» 'quoted' \\ tab\t",
+        "line\nline\0nul",
+        "https://news.example/1",
+        "",
+        T0 - HOUR,
+        T0 + number,
+        3.5,
+        0.7,
+        ("BTC-USDT", "ETH-USDT") if number % 2 else (),
+    )
+
+
+def score(number: int, model: str = "lexicon-1") -> SentimentScore:
+    return SentimentScore(
+        f"text-{number}", model, -0.25, 0.5, 0.25, 0.25, "bearish", 0.5, T0 + number
+    )
+
+
+def aggregate(
+    as_of: int, window: str = "1h", instrument: str = "BTC-USDT", value: float | None = 0.125
+) -> SentimentAggregate:
+    return SentimentAggregate(
+        instrument, window, as_of, value, None if value is None else 0.5, 3, 1, 2, 4.5, "lexicon-1"
+    )
+
+
+def mood(number: int) -> MarketMood:
+    return MarketMood("fear_greed", T0 + number * HOUR, 37.0 + number, T0 + number * HOUR + 1)
+
+
+def features(number: int, instrument: str = "BTC-USDT") -> FeatureRow:
+    """Each value exact for its column: patterns are small whole numbers; some are missing."""
+    draw = random.Random(number)
+    values = tuple(
+        math.nan
+        if draw.random() < 0.1
+        else float(draw.choice((-200, -100, 0, 100, 200)))
+        if feature.kind == "pattern"
+        else draw.uniform(-1e6, 1e6)
+        for feature in FEATURES
+    )
+    opened = T0 + number * HOUR
+    return FeatureRow(
+        "binance",
+        instrument,
+        "1h",
+        opened,
+        opened + HOUR,
+        opened + HOUR + 5,
+        61_234.5,
+        values,
+        FEATURE_VERSION,
+        True,
+        opened + HOUR - 1,
+    )
+
+
+def signal(number: int, instrument: str = "BTC-USDT", rank: int = 1) -> Signal:
+    as_of = T0 + number * HOUR
+    return Signal(
+        signal_id=f"{instrument}-{number}",
+        exchange="binance",
+        instrument=instrument,
+        timeframe="1h",
+        as_of=as_of,
+        rank=rank,
+        score=0.1 + 0.2,
+        percentile=50.0,
+        direction="bullish",
+        confidence=0.75,
+        confidence_parts=Confidence(0.9, 0.8, 0.7, 0.6, 0.5),
+        horizon="24h",
+        expires_at=as_of + 24 * HOUR,
+        reference_price=61_234.5,
+        contributions=(
+            Contribution("momentum", 1.5, 2.0, 0.1, 0.1 + 0.2),
+            Contribution("sentiment", None, None, 0.0, 0.0),
+        ),
+        rationale=("momentum over 7 days is high", "it's 'quoted'"),
+        coverage=Coverage(1, 2, ("sentiment",), False, 0.2, True),
+        data_age_ms=420,
+        bar_open_time=as_of - HOUR,
+        is_closed_bar=True,
+        model="linear-test",
+        feature_version=FEATURE_VERSION,
+    )
+
+
+def letter(number: int) -> DeadLetter:
+    return DeadLetter("binance", "not_json", "unexpected '{'", b"\x00\xff{", 70_000, T0 + number)
+
+
+SAMPLES: dict[str, list[msgspec.Struct]] = {
+    "trades": [trade(1), trade(2), uncounted(3)],
+    "book_tops": [top(1), top(2), top(4, 0)],
+    "candles": [candle(0), candle(1)],
+    "feed_gaps": [gap(1), gap(2, repaired=True)],
+    "texts": [item(1), item(2)],
+    "sentiment_scores": [score(1), score(2, "other-2")],
+    "sentiment_aggregates": [aggregate(T0), aggregate(T0 + 1, value=None)],
+    "market_mood": [mood(0), mood(1)],
+    "features": [features(0), features(1)],
+    "signals": [signal(0), signal(1)],
+    "dead_letters": [letter(1), letter(2)],
+}

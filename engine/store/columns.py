@@ -37,6 +37,13 @@ class Column:
             return pa.array(values, pa.int64()).cast(TIME)
         return pa.array(values, self.type)
 
+    def from_arrow(self, array: pa.ChunkedArray) -> list[Any]:
+        """Return the column's values as a query gave them."""
+        if self.type == pa.binary():
+            # ClickHouse's String is bytes, and travels as text: not all bytes are.
+            array = array.cast(pa.binary())
+        return python_values(array)
+
 
 def time(name: str) -> Column:
     """Declare nanoseconds since 1970, UTC; None allowed where the struct allows it."""

@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from engine.errors import StoreError
-from engine.store.columns import Column, python_values
+from engine.store.columns import Column
 
 _UNFIT = (pa.ArrowException, ArithmeticError, LookupError, TypeError, ValueError)
 """What a value raises that its column cannot hold: too large, of another type, no valid text."""
@@ -64,7 +64,7 @@ class Table:
     def from_arrow(self, table: pa.Table) -> list[Any]:
         """Return Arrow columns, as a query of `select` gives them, as rows."""
         names = [column.name for column in self.columns]
-        series = [python_values(table.column(name)) for name in names]
+        series = [column.from_arrow(table.column(column.name)) for column in self.columns]
         return [
             self.row(**self.build(dict(zip(names, values, strict=True))))
             for values in zip(*series, strict=True)

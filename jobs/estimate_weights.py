@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -152,8 +153,11 @@ def read_candles(config: EstimateConfig) -> dict[str, list[Candle]]:
     lacking = sorted(needed - set(table.column_names))
     if lacking:
         raise ConfigError(f"candles {config.candles} lack the column {lacking[0]!r}")
-    frame = table.sort_by([("symbol", "ascending"), ("ts", "ascending")]).to_pydict()
-    times = (np.array(frame["ts"], dtype="datetime64[ns]").astype(np.int64)).tolist()
+    _check_types(table.schema, config.candles)
+    table = table.sort_by([("symbol", "ascending"), ("ts", "ascending")])
+    stamps = table["ts"].cast(pa.timestamp("ns", table.schema.field("ts").type.tz))
+    times: list[int] = stamps.cast(pa.int64()).to_pylist()
+    frame = table.drop_columns(["ts"]).to_pydict()
     series: dict[str, list[Candle]] = {}
     for index, symbol in enumerate(frame["symbol"]):
         if frame["volume"][index] > 0:
@@ -162,6 +166,17 @@ def read_candles(config: EstimateConfig) -> dict[str, list[Candle]]:
     if config.reference not in series:
         raise ConfigError(f"candles {config.candles} do not hold {config.reference}")
     return series
+
+
+def _check_types(schema: pa.Schema, path: Path) -> None:
+    """Refuse columns that hold something else than what their name says."""
+    for name in ("open", "high", "low", "close", "volume"):
+        kind = schema.field(name).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise ConfigError(f"candles {path}: column {name!r} holds {kind}, not numbers")
+    kind = schema.field("ts").type
+    if not pa.types.is_timestamp(kind):
+        raise ConfigError(f"candles {path}: column 'ts' holds {kind}, not times")
 
 
 def _candle(

@@ -51,6 +51,8 @@ def environment(haproxy: bool) -> dict[str, str]:
     common = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # Its log goes to files; the terminal is the user's.
+        "RAY_SERVE_LOG_TO_STDERR": "0",
         # Replicas stop when told: nothing in front of them needs half a minute to notice.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "0.5",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tempfile
@@ -148,7 +147,6 @@ class Session:
         self._started = self._supervisor.start.remote()
 
     def _deploy(self) -> None:
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
         options = {
             "store_url": self.plan.store.url,
             "bus_url": self.plan.bus_url,

@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 DIRECTION_STYLE = {"bullish": "green", "bearish": "red", "neutral": "dim"}
-TOP_SIGNALS = 12
+MOST_SIGNALS = 25
+FIXED_LINES = 9
+"""Of the live view, besides a line per stream and per signal."""
 
 
 def signals_table(ranking: dict[str, Any], *, reasons: bool = False) -> Table:
@@ -30,10 +32,9 @@ def signals_table(ranking: dict[str, Any], *, reasons: bool = False) -> Table:
     table.add_column("confidence", justify="right")
     table.add_column("price", justify="right")
     table.add_column("age", justify="right")
-    table.add_column("why", overflow="fold")
+    table.add_column("why", overflow="fold" if reasons else "ellipsis", no_wrap=not reasons)
     for signal in ranking["signals"]:
-        rationale = signal["rationale"]
-        why = "\n".join(rationale) if reasons else (rationale[0] if rationale else "")
+        why = "\n".join(signal["rationale"]) if reasons else strongest(signal)
         direction = signal["direction"]
         table.add_row(
             str(signal["rank"]),
@@ -108,6 +109,25 @@ def summary(status: dict[str, Any], url: str) -> Text:
         sent, total = progress["sent"], progress["frames"]
         text.append(f"  {name}: {sent:,} of {total:,} frames replayed", style="cyan")
     return text
+
+
+def rows_for_signals(height: int, status: dict[str, Any] | None) -> int:
+    """Return how many signals fit a terminal under the streams.
+
+    Examples
+    --------
+    >>> rows_for_signals(24, {"streams": [{}, {}, {}]}), rows_for_signals(5, None)
+    (12, 3)
+    """
+    streams = len(status["streams"]) if status else 0
+    return max(3, min(MOST_SIGNALS, height - FIXED_LINES - streams))
+
+
+def strongest(signal: dict[str, Any], count: int = 3) -> str:
+    """Name the factors that moved a score most, with what each contributed."""
+    parts = [part for part in signal["contributions"] if part["contribution"]]
+    parts.sort(key=lambda part: -abs(part["contribution"]))
+    return ", ".join(f"{part['factor']} {part['contribution']:+.3f}" for part in parts[:count])
 
 
 def live_view(

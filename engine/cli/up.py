@@ -22,7 +22,7 @@ from rich.live import Live
 
 from engine.cli.options import DEFAULT_CONFIG, ConfigOption, SetOption, read_config
 from engine.cli.runfile import newest_run, running
-from engine.cli.tables import live_view
+from engine.cli.tables import live_view, rows_for_signals
 from engine.config import Config
 from engine.errors import ConfigError, StartError
 
@@ -124,8 +124,9 @@ def _show(session: Session, console: Console, stopping: threading.Event) -> None
     with Live(console=console, auto_refresh=False, screen=False, transient=True) as live:
         while not stopping.is_set():
             status = _ask(session, "/v1/status")
-            ranking = _ask(session, "/v1/signals?limit=12")
             engine = status["engine"] if status else None
+            room = rows_for_signals(console.height, engine)
+            ranking = _ask(session, f"/v1/signals?limit={room}")
             live.update(live_view(engine, ranking, session.http_url), refresh=True)
             stopping.wait(REFRESH_S)
 

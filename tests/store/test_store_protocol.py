@@ -39,7 +39,7 @@ def curl(
     at = home.endpoint
     login = user if user is not None else f"{at.username}:{at.password}"
     url = f"http://{at.host}:{at.port}{path}" + (f"?{urlencode(query)}" if query else "")
-    command = ["curl", "-sS", "-i", "--raw", "--http1.0", "-H", "Expect:", *options]
+    command = ["curl", "-sS", "-i", "-H", "Expect:", *options]
     if login:
         command += ["-u", login]
     if body is not None:
@@ -222,6 +222,13 @@ def test_failure_after_the_answer_began_breaks_the_connection_off(home: Embedded
     assert b"Code: 395. DB::Exception" in ended.stdout[-2000:]
 
 
+def test_http_1_0_gets_the_whole_answer_or_an_error(home: EmbeddedStore) -> None:
+    reply = curl(home, "/", "--http1.0", query="SELECT number FROM numbers(200000)")
+    assert (reply.status, reply.body.count(b"\n")) == (200, 200_000)
+    failing = "SELECT throwIf(number = 300000) FROM numbers(400000)"
+    assert curl(home, "/", "--http1.0", query=failing).status == 500
+
+
 def test_login_by_basic_header_or_url(home: EmbeddedStore) -> None:
     at = home.endpoint
     who = b"SELECT 1"
@@ -302,7 +309,7 @@ def test_viewer_is_told_where_a_statement_does_not_parse(home: EmbeddedStore) ->
 def test_large_bodies_stream_in(home: EmbeddedStore, tmp_path: Path) -> None:
     curl(home, body=b"CREATE OR REPLACE TABLE many (n UInt64) ENGINE = MergeTree ORDER BY n")
     lines = b"".join(b"%d\n" % n for n in range(1_000_000))
-    chunked = ("-H", "Transfer-Encoding: chunked", "--http1.1")
+    chunked = ("-H", "Transfer-Encoding: chunked")
     reply = curl(home, "/", *chunked, body=lines, query="INSERT INTO many FORMAT TSV")
     assert reply.status == 200
     assert curl(home, query="SELECT count(), sum(n) FROM many").body == b"1000000\t499999500000\n"

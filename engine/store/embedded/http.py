@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from engine.store.embedded.encoding import Encoder, Plain, encoder
 from engine.store.embedded.engine import Answer, ChdbEngine, EngineConnection
@@ -127,7 +127,9 @@ class HttpInterface:
         name, packer = (
             encoder(request.headers.get("Accept-Encoding", "")) if ask.compress else ("", Plain())
         )
-        joining = joiner(form) if shape.verb in ("SELECT", "WITH") else None
+        # HTTP/1.0 knows no chunks: what breaks off there would look whole.
+        streams = shape.verb in ("SELECT", "WITH") and request.version >= HttpVersion11
+        joining = joiner(form) if streams else None
         connection = await self._connect(ask, setup)
         try:
             if joining is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from engine.actors.base import EngineActor, Phase
 from engine.actors.messages import CandleBatch, FeatureBatch
 from engine.actors.wiring import Wiring
 from engine.candles.backfill import needed_range
-from engine.clock import Clock, DataClock, SystemClock
+from engine.clock import NS_PER_S, Clock, DataClock, SystemClock
 from engine.config import Config
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
@@ -28,6 +29,16 @@ from engine.store.reader import Reader
 
 SEND_EVERY_S = 0.05
 RETRY_S = 0.5
+
+MOST_WAITING_ROWS = 20_000
+"""Rows that may wait for the ranker; past that, candles are taken no more."""
+
+TOLD_AGAIN_S = 15.0
+"""How long rows are kept after the ranker took them: one that ends loses what it had not
+ranked and written yet."""
+
+LATE_NS = 10 * NS_PER_S
+"""Bars that ended so lately may not be stored yet."""
 
 REFERENCE_PATIENCE_S = 5.0
 """How long bars wait for the reference's bar of their time. After that they go without what
@@ -93,7 +104,11 @@ class FeatureWorker(EngineActor):
         self._closed: list[FeatureRow] = []
         self._newest: dict[tuple[Timeframe, Market], FeatureRow] = {}
         self._seeds: list[FeatureRow] = []
+        self._told: deque[tuple[float, FeatureRow]] = deque()
         self._news = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self._rows = 0
         self._taker_incarnation = ""
         self._previewed_at = 0.0
@@ -106,7 +121,10 @@ class FeatureWorker(EngineActor):
         with closing(Store(self._wiring.store)) as store:
             reader = Reader(store)
             for timeframe, series in self._series.items():
-                start, end = needed_range(timeframe, position, WARM_UP_BARS)
+                # The last bar, or one that is still to come, may be of the segment before.
+                before = position - timeframe.ns - LATE_NS
+                start, _ = needed_range(timeframe, before, WARM_UP_BARS)
+                end = timeframe.floor(position)
                 # Read from further back: a quiet market's bars there have an earlier close.
                 earlier = start - WARM_UP_BARS * timeframe.ns
                 candles = await asyncio.to_thread(
@@ -116,6 +134,7 @@ class FeatureWorker(EngineActor):
         self._seeds = list(self._newest.values())
         self._news.set()
         self.phase = Phase.RUNNING
+        self._opened.set()
         self.spawn(self._send_for_ever(), "handing rows on")
 
     def _position(self) -> int:
@@ -150,7 +169,30 @@ class FeatureWorker(EngineActor):
     # -- candles in ------------------------------------------------------------------------
 
     async def ingest(self, batch: CandleBatch) -> str:
-        """Take a stream's candles; answers with this worker's incarnation."""
+        """Take a stream's candles; answers with this worker's incarnation.
+
+        It waits until the series are opened: bars made before would lack their warm-up.
+
+        Raises
+        ------
+        ConnectionError
+            Where this worker has failed and is about to be started anew: keep the batch.
+        """
+        await self._opened.wait()
+        if batch.recipient not in ("", self.incarnation):
+            return self.incarnation
+        await self._has_room.wait()
+        try:
+            if self.phase is not Phase.FAILED:
+                self._take_batch(batch)
+        except Exception as error:
+            self.fail("taking candles", error)
+            raise ConnectionError(self.problem) from error
+        if self.phase is Phase.FAILED:
+            raise ConnectionError(self.problem)
+        return self.incarnation
+
+    def _take_batch(self, batch: CandleBatch) -> None:
         for name, receive_time in batch.last_receive.items():
             self._last_receive[Market(batch.exchange, name)] = receive_time
             if isinstance(self._clock, DataClock):
@@ -166,8 +208,9 @@ class FeatureWorker(EngineActor):
                 self._through[market] = max(self._through.get(market, 0), batch.closed_through)
             for timeframe in self._series:
                 self._advance(timeframe)
+        if len(self._closed) > MOST_WAITING_ROWS:
+            self._has_room.clear()
         self._news.set()
-        return self.incarnation
 
     def _series_of(self, candle: Candle) -> BarSeries:
         market = Market(candle.exchange, candle.instrument)
@@ -251,24 +294,38 @@ class FeatureWorker(EngineActor):
     async def _send_for_ever(self) -> None:
         while True:
             await self._news.wait()
+            if not (self._closed or self._seeds or self._previews_are_due()):
+                await asyncio.sleep(SEND_EVERY_S)
+                continue
             self._news.clear()
-            closed, self._closed = self._closed, []
             seeds, self._seeds = self._seeds, []
-            incarnation = await self._deliver(closed, [*seeds, *self._previews()])
-            if self._taker_incarnation and incarnation != self._taker_incarnation:
-                self.log.info("the ranker restarted; telling it the newest rows again")
-                self._seeds = list(self._newest.values())
-                self._news.set()
-            self._taker_incarnation = incarnation
+            await self._send([*seeds, *self._previews()])
             await asyncio.sleep(SEND_EVERY_S)
+
+    async def _send(self, previews: list[FeatureRow]) -> None:
+        """Hand on the closed rows that wait; they leave our hands once they are taken."""
+        closed = self._closed[:]
+        incarnation = await self._deliver(closed, previews)
+        while self._taker_incarnation and incarnation != self._taker_incarnation:
+            self.log.info("the ranker restarted; telling it the last rows again")
+            self._taker_incarnation = incarnation
+            again = [row for _, row in self._told]
+            incarnation = await self._deliver([*again, *closed], list(self._newest.values()))
+        self._taker_incarnation = incarnation
+        now = time.monotonic()
+        self._told.extend((now, row) for row in closed)
+        while self._told and now - self._told[0][0] > TOLD_AGAIN_S:
+            self._told.popleft()
+        del self._closed[: len(closed)]
+        if len(self._closed) <= MOST_WAITING_ROWS:
+            self._has_room.set()
 
     def _previews(self) -> list[FeatureRow]:
         """Preview the bars that changed, no more often than rankings are made."""
-        now = time.monotonic()
-        if now - self._previewed_at < self._config.ranking.every_ms / 1000:
+        if not self._previews_are_due():
             self._news.set()
             return []
-        self._previewed_at = now
+        self._previewed_at = time.monotonic()
         rows = []
         for timeframe, by_market in self._series.items():
             reference = self._reference_series(timeframe)
@@ -277,6 +334,9 @@ class FeatureWorker(EngineActor):
                 if row is not None:
                     rows.append(self._feature_row(row))
         return rows
+
+    def _previews_are_due(self) -> bool:
+        return time.monotonic() - self._previewed_at >= self._config.ranking.every_ms / 1000
 
     async def _deliver(self, closed: list[FeatureRow], previews: list[FeatureRow]) -> str:
         batch = FeatureBatch(
@@ -287,6 +347,7 @@ class FeatureWorker(EngineActor):
             closed_through={tf.value: self._closed_through(tf) for tf in self._series},
             last_receive={str(market): at for market, at in self._last_receive.items()},
             unhealthy=tuple(name for names in self._unhealthy.values() for name in names),
+            recipient=self._taker_incarnation,
         )
         warned = False
         while True:
@@ -313,9 +374,9 @@ class FeatureWorker(EngineActor):
 
     async def drain(self) -> None:
         """Hand on what waits, and stop. Bars are the streams' to keep, not ours."""
+        await self.stop_tasks()
         if self.phase is Phase.RUNNING and self._closed:
-            closed, self._closed = self._closed, []
-            await self._deliver(closed, [])
+            await self._send([])
         await super().drain()
 
     def details(self) -> dict[str, Any]:

@@ -22,6 +22,11 @@ class History:
         return self._size
 
     @property
+    def last_open_time(self) -> int | None:
+        """Open time of the last bar, None where there is none; cheap, for it is asked often."""
+        return int(self._bars.open_time[self._size - 1]) if self._size else None
+
+    @property
     def bars(self) -> Bars:
         """The bars kept: a view, not to be written."""
         return self._bars[: self._size]

@@ -59,8 +59,8 @@ class LiveFeatures:
     @property
     def next_open_time(self) -> int | None:
         """Open time of the bar to push next, UTC nanoseconds; None where any may be."""
-        last = self.last_bar
-        return None if last is None else last.open_time + self.timeframe.ns
+        last = self._history.last_open_time
+        return None if last is None else last + self.timeframe.ns
 
     @property
     def last_bar(self) -> Bar | None:

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from store_samples import KEPT_FOR_EVER
 
-from engine.config import RetentionConfig
 from engine.features.catalogue import feature_columns
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
 from engine.store.schema import migrate
 
-KEPT_FOR_EVER = RetentionConfig(**dict.fromkeys(RetentionConfig.model_fields, 0))
 _numbers = itertools.count(1)
 
 

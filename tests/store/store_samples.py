@@ -8,6 +8,7 @@ import random
 import msgspec
 
 from engine.clock import NS_PER_S, parse_iso_utc
+from engine.config import RetentionConfig
 from engine.domain.features import FeatureRow
 from engine.domain.market import BookTop, Candle, DeadLetter, Gap, Trade
 from engine.domain.sentiment import SentimentAggregate, SentimentScore
@@ -17,6 +18,7 @@ from engine.features.catalogue import FEATURE_VERSION, FEATURES
 
 T0 = parse_iso_utc("2026-01-05T12:00:00Z")
 HOUR = 3_600 * NS_PER_S
+KEPT_FOR_EVER = RetentionConfig(**dict.fromkeys(RetentionConfig.model_fields, 0))
 
 
 def trade(number: int, instrument: str = "BTC-USDT", *, exchange: str = "binance") -> Trade:

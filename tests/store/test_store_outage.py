@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from store_samples import mood
 
 from engine.config import StoreConfig
+from engine.errors import StoreUnavailable
 from engine.store import writer as writer_module
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
+from engine.store.endpoint import StoreEndpoint
 from engine.store.writer import BatchWriter
+
+
+class WatchedStore(Store):
+    """A store that tells when a write found nobody."""
+
+    def __init__(self, endpoint: StoreEndpoint) -> None:
+        super().__init__(endpoint)
+        self.failed = threading.Event()
+
+    def insert_arrow(self, table: str, rows: pa.Table, token: str | None = None) -> int:
+        try:
+            return super().insert_arrow(table, rows, token)
+        except StoreUnavailable:
+            self.failed.set()
+            raise
 
 
 async def test_store_that_stops_and_comes_back_gets_every_row_once(
@@ -21,7 +40,7 @@ async def test_store_that_stops_and_comes_back_gets_every_row_once(
     monkeypatch.setattr(writer_module, "RETRY_CAP_S", 0.05)
     home = EmbeddedStore(tmp_path / "db", password="fixed", viewer_password="looks")
     endpoint = await asyncio.to_thread(home.start)
-    store = Store(endpoint)
+    store = WatchedStore(endpoint)
     store.command(
         "CREATE TABLE market_mood (series String, time DateTime64(9, 'UTC'), value Float64, "
         "available_at DateTime64(9, 'UTC')) ENGINE = MergeTree ORDER BY time "
@@ -32,8 +51,7 @@ async def test_store_that_stops_and_comes_back_gets_every_row_once(
     await writer.flush()
     await asyncio.to_thread(home.stop)
     await writer.put("market_mood", [mood(n) for n in range(70, 130)])
-    async with asyncio.timeout(30):
-        await retried.wait()
+    assert await asyncio.to_thread(store.failed.wait, 30)
     again = EmbeddedStore(tmp_path / "db", port=endpoint.port)
     await asyncio.to_thread(again.start)
     await writer.close()

@@ -196,7 +196,7 @@ def test_unknown_databases_and_settings_are_named(home: EmbeddedStore) -> None:
 
 @pytest.mark.parametrize("name", ["compress", "decompress"])
 def test_native_block_framing_is_said_to_be_missing(home: EmbeddedStore, name: str) -> None:
-    reply = curl(home, query="SELECT 1", **{name: "1"})
+    reply = curl(home, f"/?{name}=1", body=b"SELECT 1")
     assert (reply.status, reply.code) == (501, 48)
     assert b"use Content-Encoding or Accept-Encoding" in reply.body
 

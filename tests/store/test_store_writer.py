@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -63,10 +62,9 @@ async def _until(condition: object, *, turns: int = 2000) -> None:
 
 
 @pytest.fixture
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "RETRY_FIRST_S", 0.01)
     monkeypatch.setattr(writer_module, "RETRY_CAP_S", 0.05)
-    return
 
 
 async def test_batch_goes_when_it_has_enough_rows() -> None:
@@ -212,7 +210,8 @@ async def test_giving_up_a_flush_loses_and_repeats_nothing() -> None:
 @pytest.mark.usefixtures("quick_retries")
 async def test_rows_put_during_a_real_outage_are_stored_once(store: Store) -> None:
     """A server that ends the connection after it has stored the batch: the token makes it once."""
-    insert, lost = store.insert_arrow, []
+    insert = store.insert_arrow
+    lost: list[str] = []
 
     def insert_and_vanish(table: str, rows: pa.Table, token: str | None = None) -> int:
         count = insert(table, rows, token)

@@ -75,7 +75,7 @@ class RetentionConfig(Section):
     """How long rows stay in the store, days from when they were written; 0 keeps them for ever."""
 
     trades: int = Field(90, ge=0)
-    """Rows of ``trades``; the others likewise."""
+    """Days that rows of ``trades`` stay; 0 for ever. The other tables likewise."""
     book_tops: int = Field(14, ge=0)
     candles: int = Field(1825, ge=0)
     feed_gaps: int = Field(1825, ge=0)

@@ -81,8 +81,8 @@ async def candles(
 ) -> Response:
     """Return candles with ``start <= open_time < end``, oldest first.
 
-    Without `start` it goes `limit` intervals back from `end`, which defaults to now. Without
-    `exchange` it takes the first that lists the instrument.
+    Without `start` it answers the last `limit` candles before `end`, which defaults to now.
+    Without `exchange` it takes the first that lists the instrument.
     """
     name = resolve_instrument(instrument, state.universe())
     known_timeframe(timeframe, state.config.candles.timeframes)
@@ -90,9 +90,17 @@ async def candles(
     start_ns, end_ns = parse_range(
         start, end, now_ns=state.clock.now_ns(), default_span_ns=limit * timeframe.ns
     )
-    rows = await state.read(
-        lambda reader: reader.candles(market, name, timeframe.value, start_ns, end_ns, limit + 1)
-    )
+    if start is None:
+        rows = await state.read(
+            lambda reader: reader.last_candles(market, name, timeframe.value, end_ns, limit)
+        )
+        start_ns = min([row.open_time for row in rows], default=start_ns)
+    else:
+        rows = await state.read(
+            lambda reader: reader.candles(
+                market, name, timeframe.value, start_ns, end_ns, limit + 1
+            )
+        )
     return _stored(
         {
             "exchange": market,

@@ -7,6 +7,7 @@ and Serve reads it when imported), then ``ray.init``, then `deploy`; or `start` 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -19,6 +20,7 @@ from typing import Any
 from engine.errors import StartError
 
 APPLICATION = "signals"
+START_ATTEMPTS = 2
 _WRAPPER = Path(__file__).parent / "haproxy_on_loopback"
 _HOME_VARIABLE = "ENGINE_HAPROXY_HOME"
 _REPLICA_PORTS = 20
@@ -51,8 +53,6 @@ def environment(haproxy: bool) -> dict[str, str]:
     common = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        # Its log goes to files; the terminal is the user's.
-        "RAY_SERVE_LOG_TO_STDERR": "0",
         # Replicas stop when told: nothing in front of them needs half a minute to notice.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "0.5",
@@ -65,7 +65,7 @@ def environment(haproxy: bool) -> dict[str, str]:
     if sys.platform != "linux" or binary is None:
         raise StartError("no HAProxy for this machine: set serve.haproxy=false")
     # Ray adds 70 characters to it, and a Unix socket's path may have 97: hence not TMPDIR.
-    home = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))
     metrics, stats, fallback = _free_ports(3)
     first = _free_range(_REPLICA_PORTS)
     return {
@@ -73,15 +73,15 @@ def environment(haproxy: bool) -> dict[str, str]:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(_WRAPPER),
         "ENGINE_HAPROXY_BINARY": binary,
-        _HOME_VARIABLE: str(home),
+        _HOME_VARIABLE: str(folder),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(home / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(home / "admin.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(home / "metrics.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(home),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(home / "server-state"),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         "RAY_SERVE_HAPROXY_NBTHREAD": "2",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
@@ -118,15 +118,26 @@ def start(host: str, port: int, haproxy: bool) -> str:
     import ray  # noqa: PLC0415 - reads the environment when imported
     from ray import serve as ray_serve  # noqa: PLC0415
 
+    # Importing it made this logger talk on the terminal, which is the user's.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     chosen = _checked_port(host, port)
-    try:
-        ray_serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": host, "port": chosen},
-            logging_config={"enable_access_log": False},
-        )
-    except (RuntimeError, ray.exceptions.RayError) as error:
-        raise StartError(f"Ray Serve did not start: {error}") from error
+    for attempt in range(START_ATTEMPTS):
+        try:
+            ray_serve.start(
+                proxy_location="HeadOnly",
+                http_options={"host": host, "port": chosen},
+                logging_config={"enable_access_log": False},
+            )
+            break
+        except (RuntimeError, ray.exceptions.RayError) as error:
+            # Its proxies give up after some seconds; on a busy machine that may be too soon.
+            ray_serve.shutdown()  # type: ignore[no-untyped-call]  # Ray annotates nothing here
+            if attempt + 1 == START_ATTEMPTS:
+                first = str(error).strip().splitlines()[0]
+                raise StartError(
+                    f"Ray Serve did not start ({first}); is the machine very busy? Start again, "
+                    "or do without HAProxy: --set serve.haproxy=false"
+                ) from error
     return f"http://{host}:{chosen}"
 
 
@@ -161,14 +172,19 @@ def deploy(options: dict[str, Any], host: str, port: int, haproxy: bool) -> str:
     return url
 
 
+def home() -> str | None:
+    """Return the temporary folder that `environment` made for HAProxy; None without it."""
+    return os.environ.get(_HOME_VARIABLE)
+
+
 def remove() -> None:
     """Stop the application and Serve, HAProxy included. Does nothing where none runs."""
     from ray import serve as ray_serve  # noqa: PLC0415 - reads the environment when imported
 
     ray_serve.shutdown()  # type: ignore[no-untyped-call]  # Ray annotates nothing here
-    home = os.environ.get(_HOME_VARIABLE)
-    if home:
-        shutil.rmtree(home, ignore_errors=True)
+    folder = home()
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _haproxy_binary() -> str | None:

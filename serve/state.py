@@ -47,6 +47,12 @@ class StoredData(Protocol):
         """Return the newest version of candles with open_time in ``[start, end)``, ascending."""
         ...
 
+    def last_candles(
+        self, exchange: str, instrument: str, timeframe: str, end_ns: int, limit: int, /
+    ) -> Sequence[Candle]:
+        """Return the last `limit` candles that open before `end_ns`, ascending."""
+        ...
+
     def signal_history(
         self,
         instrument: str,

@@ -106,12 +106,16 @@ class EngineActor:
         self._tasks.append(task)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or task.exception() is None:
-            return
-        error = task.exception()
-        self.problem = f"{task.get_name()}: {type(error).__name__}: {error}"
+        if task in self._tasks:
+            self._tasks.remove(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(task.get_name(), error)
+
+    def fail(self, what: str, error: BaseException) -> None:
+        """Say that it cannot go on, and why: the supervisor starts it anew."""
+        self.problem = f"{what}: {type(error).__name__}: {error}"
         self.phase = Phase.FAILED
-        self.log.error("%s stopped: %s", task.get_name(), self.problem, exc_info=error)
+        self.log.error("%s stopped: %s", what, self.problem, exc_info=error)
 
     async def stop_tasks(self) -> None:
         """Cancel what `spawn` started and wait until it is gone."""

@@ -26,6 +26,9 @@ class ClosedBar:
     since: float
     """Monotonic seconds at which its first row came."""
     rows: dict[Market, FeatureRow] = field(default_factory=dict)
+    is_whole: bool = True
+    """False for a correction of a bar whose other rows are forgotten: ranks over the universe
+    cannot be made of it."""
 
     @property
     def close_time(self) -> int:
@@ -107,7 +110,9 @@ class Board:
         market = Market(row.exchange, row.instrument)
         if row.open_time <= self._ranked_through.get(timeframe, -1):
             ranked = self._ranked.get(timeframe, {})
-            bar = ranked.get(row.open_time) or ClosedBar(timeframe, row.open_time, now)
+            bar = ranked.get(row.open_time)
+            if bar is None:
+                bar = ClosedBar(timeframe, row.open_time, now, is_whole=False)
             bar.rows[market] = row
             return bar
         bars = self._waiting.setdefault(timeframe, {})

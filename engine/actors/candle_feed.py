@@ -32,8 +32,8 @@ class CandleFeed:
     """Hands candles to one worker, one acknowledged batch after the other.
 
     While a batch is under way, closed candles queue up and forming ones are replaced by
-    newer states. A worker that restarted has read the store; what may not have been written
-    when it did is told again from memory.
+    newer states. A worker that restarted has read the store and refuses what was meant for
+    its predecessor; what may not have been written when it read is told first, from memory.
 
     Parameters
     ----------
@@ -139,15 +139,23 @@ class CandleFeed:
             self._news.clear()
             closed, self._closed = self._closed, []
             forming, self._forming = self._forming, {}
-            incarnation = await self._deliver(self._batch(closed, tuple(forming.values())))
-            if self._incarnation and incarnation != self._incarnation:
+            newest = tuple(forming.values())
+            incarnation = await self._deliver(self._batch(closed, newest))
+            while self._incarnation and incarnation != self._incarnation:
                 self._log.info("a feature worker restarted; telling it the last candles again")
-                await self._deliver(self._batch(list(self._kept), ()))
+                self._incarnation = incarnation
+                incarnation = await self._deliver(self._batch(self._last(closed), newest))
             self._incarnation = incarnation
             if len(self._closed) <= BACKLOG_CANDLES:
                 self._has_room.set()
             if not self._news.is_set():
                 self._idle.set()
+
+    def _last(self, closed: list[Candle]) -> list[Candle]:
+        """Return the candles kept, those not told yet among them, each in its newest version."""
+        waiting = [*closed, *self._closed]
+        every = waiting if len(waiting) > len(self._kept) else self._kept
+        return list({(c.instrument, c.timeframe, c.open_time): c for c in every}.values())
 
     def _batch(self, closed: list[Candle], forming: tuple[Candle, ...]) -> CandleBatch:
         return CandleBatch(
@@ -159,6 +167,7 @@ class CandleFeed:
             instruments=tuple(sorted(self.instruments)),
             last_receive=self._last_receive,
             unhealthy=self._unhealthy,
+            recipient=self._incarnation,
         )
 
     async def _deliver(self, batch: CandleBatch) -> str:

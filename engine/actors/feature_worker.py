@@ -182,14 +182,13 @@ class FeatureWorker(EngineActor):
         if batch.recipient not in ("", self.incarnation):
             return self.incarnation
         await self._has_room.wait()
+        if self.phase is Phase.FAILED:
+            raise ConnectionError(self.problem)
         try:
-            if self.phase is not Phase.FAILED:
-                self._take_batch(batch)
+            self._take_batch(batch)
         except Exception as error:
             self.fail("taking candles", error)
             raise ConnectionError(self.problem) from error
-        if self.phase is Phase.FAILED:
-            raise ConnectionError(self.problem)
         return self.incarnation
 
     def _take_batch(self, batch: CandleBatch) -> None:
@@ -309,6 +308,7 @@ class FeatureWorker(EngineActor):
         while self._taker_incarnation and incarnation != self._taker_incarnation:
             self.log.info("the ranker restarted; telling it the last rows again")
             self._taker_incarnation = incarnation
+            closed = self._closed[:]
             again = [row for _, row in self._told]
             incarnation = await self._deliver([*again, *closed], list(self._newest.values()))
         self._taker_incarnation = incarnation

@@ -34,6 +34,8 @@ class Taken:
 
     last_trades: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Instrument -> (sequence, exchange time) of the newest stored trade."""
+    folded_from: int = 0
+    """The builder holds every stored trade from here on, by its id."""
     candles: list[Candle] = field(default_factory=list)
     """New and corrected candles, to be written."""
     problems: list[str] = field(default_factory=list)
@@ -89,15 +91,15 @@ class History:
         mine = set(self._instruments)
         taken.last_trades = {name: last for name, last in stored.items() if name in mine}
         if taken.last_trades:
-            taken.candles += await self._restore(taken.last_trades)
+            newest = max(time for _, time in taken.last_trades.values())
+            taken.folded_from = Timeframe.M1.floor(newest) - REPLAYED_NS
+            taken.candles += await self._restore(taken.folded_from, newest)
         if rest is not None and self._config.candles.backfill:
             await self._backfill(rest, taken)
         return taken
 
-    async def _restore(self, last_trades: dict[str, tuple[int, int]]) -> list[Candle]:
+    async def _restore(self, trades_from: int, newest: int) -> list[Candle]:
         """Give the builder the stored state, and close what a kill left open."""
-        newest = max(time for _, time in last_trades.values())
-        trades_from = Timeframe.M1.floor(newest) - REPLAYED_NS
         for timeframe, span in restore_ranges(self._config.candles.timeframes, trades_from):
             held = await asyncio.to_thread(
                 self._reader.candles_of_markets, self._markets, timeframe, span.start, span.end
@@ -144,7 +146,8 @@ class History:
         """Fetch one market's missing bars; what the venue refuses is told, not fatal."""
         start, end = needed_range(timeframe, self._clock.now_ns(), WARM_UP_BARS)
         mine = [candle for candle in held if candle.instrument == instrument]
-        open_times = [candle.open_time for candle in mine]
+        # One that still formed when we stopped holds a part of its trades only.
+        open_times = [candle.open_time for candle in mine if candle.is_closed]
         bars: list[Candle] = []
         for missing in missing_ranges(open_times, timeframe, start, end):
             try:

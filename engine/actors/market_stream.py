@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.actors.base import EngineActor, Phase
 from engine.actors.candle_feed import CandleFeed, FeatureInlet
+from engine.actors.frame_rate import FrameRate
 from engine.actors.gap_book import GapBook
 from engine.actors.history import History, Taken
+from engine.actors.late_candles import LateCandles
 from engine.actors.top_sampler import TopSampler
 from engine.actors.wiring import VenueEndpoint, Wiring
 from engine.bus.client import Bus
 from engine.candles.builder import CandleBuilder
-from engine.candles.resample import rebuild
-from engine.clock import NS_PER_MS, Clock, DataClock, SystemClock
+from engine.clock import NS_PER_MS, NS_PER_S, Clock, DataClock, SystemClock
 from engine.config import Config
 from engine.domain.instrument import ExchangeName, Market
 from engine.domain.market import BookTop, Candle, DeadLetter, Gap, MarketEvent, Trade
-from engine.domain.timeframe import Timeframe
-from engine.errors import BusError, VenueError
+from engine.errors import BusError, StoreError, VenueError
 from engine.exchanges.recording import Recorder
 from engine.exchanges.registry import exchange as adapter_of
 from engine.exchanges.rest import RestClient
 from engine.exchanges.stream import StreamLoop
-from engine.metrics import ERRORS, EVENT_LAG
+from engine.log import OncePerKind
+from engine.metrics import BAD_FRAMES, ERRORS, EVENT_LAG
 from engine.store.client import Store
 from engine.store.reader import Reader
 from engine.store.writer import BatchWriter
@@ -37,6 +39,13 @@ TICK_S = 0.25
 
 QUIET_LAG_NS = 2_000 * NS_PER_MS
 """While a live venue is connected and quiet, its time is taken to be this far behind ours."""
+
+AHEAD_NS = 300 * NS_PER_S
+"""A trade that claims to come from further in the future is damage: believed, it would close
+every interval up to its time, and make all trades that follow late."""
+
+HAND_OVER_S = 2.0
+"""How long a stream that stops waits for the feature workers to take its last candles."""
 
 
 class MarketStream(EngineActor):
@@ -87,6 +96,9 @@ class MarketStream(EngineActor):
             for inlet, markets in workers
             if (mine := {i for i in instruments if Market(exchange, i) in markets})
         ]
+        self._late = LateCandles(
+            self._builder, self._reader, self._flush, config.candles.timeframes, self._clock
+        )
         self._gaps = GapBook(self._writer, self._bus)
         self._tops = TopSampler(self._venue_config.book_top_every_ms * NS_PER_MS)
         self._loop: StreamLoop | None = None
@@ -97,6 +109,8 @@ class MarketStream(EngineActor):
         self._touched: set[str] = set()
         self._last_receive: dict[str, int] = {}
         self._event_time = 0
+        self._is_over = False
+        self._once = OncePerKind(self.log)
         self._trades = 0
         self._book_tops = 0
         self._rate = FrameRate()
@@ -114,34 +128,43 @@ class MarketStream(EngineActor):
         if self.phase is not Phase.CREATED:
             return
         self._venue = venue
-        history = History(
-            self._config, self._adapter, self._instruments, self._reader, self._builder, self._clock
-        )
         if venue.has_rest:
             pace = self._venue_config.rest_per_second
             async with RestClient(self._adapter, venue.rest_url, requests_per_second=pace) as rest:
-                await self._check_listed(rest)
-                self._taken = await history.take_up(rest)
+                problems = await self._check_listed(rest)
+                self._taken = await self._history().take_up(rest)
+            self._taken.problems[:0] = problems
         else:
-            self._taken = await history.take_up(None)
+            self._taken = await self._history().take_up(None)
         await self._writer.put("candles", self._taken.candles)
+        left_open = await asyncio.to_thread(self._reader.open_gaps)
+        mine = {(self._adapter.name, name) for name in self._instruments}
+        await self._gaps.take_over(
+            [gap for gap in left_open if (gap.exchange, gap.instrument) in mine],
+            self._clock.now_ns(),
+        )
         await self._writer.flush()
         self.phase = Phase.READY
 
-    async def _check_listed(self, rest: RestClient) -> None:
-        """Tell of instruments that the venue does not list; the others stream all the same."""
+    def _history(self) -> History:
+        return History(
+            self._config, self._adapter, self._instruments, self._reader, self._builder, self._clock
+        )
+
+    async def _check_listed(self, rest: RestClient) -> list[str]:
+        """Leave out instruments that the venue does not list; return why it could not tell."""
         try:
             listed = await rest.metadata()
         except VenueError as error:
-            self._taken.problems.append(str(error))
             self.log.warning("instruments not checked: %s", error)
-            return
+            return [str(error)]
         known = {symbol.instrument for symbol in listed}
         missing = [name for name in self._instruments if name not in known]
         if missing:
             self.problem = f"{self._adapter.name} does not list {', '.join(missing)}"
             self.log.warning("%s", self.problem)
             self._instruments = tuple(name for name in self._instruments if name in known)
+        return []
 
     async def run(self) -> None:
         """Connect, and stream until drained."""
@@ -163,10 +186,16 @@ class MarketStream(EngineActor):
             known_last=self._taken.last_trades,
         )
         self.phase = Phase.RUNNING
-        self.spawn(self._loop.run(), "the stream")
+        self.spawn(self._stream(self._loop), "the stream")
         self.spawn(self._tick_for_ever(), "closing candles")
+        self.spawn(self._rebuild_for_ever(), "rebuilding candles")
         for feed in self._feeds:
             self.spawn(feed.run(), "handing candles on")
+
+    async def _stream(self, loop: StreamLoop) -> None:
+        await loop.run()
+        # Only now is everything that was received handed over.
+        self._is_over = True
 
     # -- what the stream loop hands over ---------------------------------------------------
 
@@ -183,11 +212,10 @@ class MarketStream(EngineActor):
                 self._touched.add(event.instrument)
         if events and isinstance(self._clock, DataClock):
             self._clock.advance(events[-1].receive_time)
+        trades = await self._believable(trades)
         if trades:
             await self._take_trades(trades)
-        if tops:
-            self._book_tops += len(tops)
-            await self._writer.put("book_tops", tops)
+        await self._store_tops(tops)
         for feed in self._feeds:
             await feed.wait_for_room()
 
@@ -203,17 +231,40 @@ class MarketStream(EngineActor):
         """Note that the connection came or went."""
         self.log.info("%s: %s", "connected" if connected else "disconnected", reason)
 
+    async def _believable(self, trades: list[Trade]) -> list[Trade]:
+        """Set trades aside that come from the future."""
+        kept = [trade for trade in trades if trade.exchange_time <= trade.receive_time + AHEAD_NS]
+        if len(kept) < len(trades):
+            for trade in trades:
+                if trade.exchange_time > trade.receive_time + AHEAD_NS:
+                    await self._set_aside(trade)
+        return kept
+
+    async def _set_aside(self, trade: Trade) -> None:
+        ahead_s = (trade.exchange_time - trade.receive_time) // NS_PER_S
+        reason = (
+            f"trade {trade.trade_id} of {trade.instrument} claims to be {ahead_s} s ahead of our "
+            "clock; where all do, set this machine's clock"
+        )
+        BAD_FRAMES.labels(trade.exchange, "future_time").inc()
+        self._once.warn("future_time", f"{trade.exchange}: {reason}")
+        frame = msgspec.json.encode(trade)
+        letter = DeadLetter(
+            trade.exchange, "future_time", reason, frame, len(frame), trade.receive_time
+        )
+        await self.dead_letter(letter)
+
+    async def _store_tops(self, tops: list[BookTop]) -> None:
+        self._book_tops += len(tops)
+        await self._writer.put("book_tops", tops)
+
     async def _take_trades(self, trades: list[Trade]) -> None:
-        last = self._taken.last_trades
         fresh: list[Trade] = []
         for trade in trades:
             self._last_receive[trade.instrument] = trade.receive_time
             self._touched.add(trade.instrument)
             self._event_time = max(self._event_time, trade.exchange_time)
-            sequence, moment = last.get(trade.instrument, (0, 0))
-            # What a replay or a reconnect tells again is in the stored candles already.
-            known = trade.sequence <= sequence if trade.sequence else trade.exchange_time <= moment
-            if not known:
+            if not self._is_folded(trade):
                 fresh.append(trade)
         self._trades += len(trades)
         newest = trades[-1]
@@ -223,13 +274,21 @@ class MarketStream(EngineActor):
         self._closed += self._builder.add(fresh)
         await self._writer.put("trades", trades)
 
+    def _is_folded(self, trade: Trade) -> bool:
+        """Say whether a trade that a replay or a reconnect tells again is in stored candles."""
+        if trade.exchange_time >= self._taken.folded_from:
+            return False  # the builder has the ids of these
+        sequence, moment = self._taken.last_trades.get(trade.instrument, (0, 0))
+        return trade.sequence <= sequence if trade.sequence else trade.exchange_time <= moment
+
     # -- candles ---------------------------------------------------------------------------
 
     async def _tick_for_ever(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
+            is_over = self._is_over
             await self._tick(self._watermark())
-            if self._loop is not None and self._loop.status().ended:
+            if is_over and self._loop is not None and self._loop.status().ended:
                 await self._finish_replay()
                 return
 
@@ -244,7 +303,6 @@ class MarketStream(EngineActor):
         """Close what is over, write it, publish it, and hand it on."""
         closed, self._closed = self._closed, []
         closed += self._builder.advance(watermark)
-        closed += await self._rebuild_very_late()
         touched, self._touched = self._touched, set()
         wanted = {timeframe.value for timeframe in self._config.features.timeframes}
         forming = [
@@ -262,58 +320,35 @@ class MarketStream(EngineActor):
                 self._unhealthy(),
             )
         await self._writer.put("candles", closed)
-        await self._writer.put("book_tops", self._tops.flush())
+        await self._store_tops(self._tops.due(self._clock.now_ns()))
         try:
             await self._bus.publish_candles([*closed, *forming])
         except BusError as error:
             ERRORS.labels("stream", "bus").inc()
             self.log.debug("candles not published: %s", error)
+        else:
+            await self._gaps.tell()
 
-    async def _rebuild_very_late(self) -> list[Candle]:
-        """Fold again, from the store, seconds whose trades came after memory let them go."""
-        rebuilt: list[Candle] = []
-        late = self._builder.late_beyond_memory()
-        if late:
+    async def _rebuild_for_ever(self) -> None:
+        """Beside the ticks: a store that does not answer holds up only what needs it."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            rebuilt = await self._late.rebuild()
+            self._closed += rebuilt  # what it was before the wait, a tick may have taken
+
+    async def _flush(self) -> None:
+        """Write what is held; rows that the store refuses are told of, and do not stop us."""
+        try:
             await self._writer.flush()
-        for market, second in late:
-            rebuilt += await self._rebuild_second(market, second)
-        return rebuilt
-
-    async def _rebuild_second(self, market: Market, second: int) -> list[Candle]:
-        trades = await asyncio.to_thread(
-            self._reader.trades,
-            market.exchange,
-            market.instrument,
-            second,
-            second + Timeframe.S1.ns,
-        )
-        if not trades:
-            return []
-        held = {}
-        for timeframe in self._config.candles.timeframes:
-            coarser = list(Timeframe)[min(list(Timeframe).index(timeframe) + 1, len(Timeframe) - 1)]
-            start = coarser.floor(second)
-            held[timeframe] = await asyncio.to_thread(
-                self._reader.candles,
-                market.exchange,
-                market.instrument,
-                timeframe,
-                start,
-                start + coarser.ns,
-            )
-        rebuilt = rebuild(
-            trades,
-            held,
-            self._config.candles.timeframes,
-            closed_through=self._builder.closed_through,
-            version=time.time_ns(),
-        )
-        return rebuilt + self._builder.absorb(rebuilt[:1])
+        except StoreError as error:
+            self.problem = str(error)
+            self.log.error("%s", error)  # noqa: TRY400 - the writer logged where it came from
 
     async def _finish_replay(self) -> None:
         """Write down what the end of a recording leaves open."""
+        await self._store_tops(self._tops.flush())
         await self._writer.put("candles", self._builder.forming())
-        await self._writer.flush()
+        await self._flush()
         self.log.info("the recording has ended: %d trades", self._trades)
 
     # -- stopping and telling --------------------------------------------------------------
@@ -328,12 +363,25 @@ class MarketStream(EngineActor):
             await asyncio.to_thread(self._recorder.close)
         if self.phase is Phase.RUNNING:
             await self._tick(self._watermark())
+            await self._store_tops(self._tops.flush())
             await self._writer.put("candles", self._builder.forming())
+            await self._hand_over()
         await self.stop_tasks()
-        await self._writer.close()
-        await self._bus.close()
-        await asyncio.to_thread(self._store.close)
-        self.phase = Phase.DRAINED
+        try:
+            await self._writer.close()
+        finally:
+            await self._bus.close()
+            await asyncio.to_thread(self._store.close)
+            self.phase = Phase.DRAINED
+
+    async def _hand_over(self) -> None:
+        """Wait a little until the feature workers have what closed last."""
+        idle = asyncio.gather(*(feed.wait_until_idle() for feed in self._feeds))
+        try:
+            await asyncio.wait_for(idle, HAND_OVER_S)
+        except TimeoutError:
+            waiting = sum(feed.backlog for feed in self._feeds)
+            self.log.warning("%d candles were not handed to the feature workers", waiting)
 
     def _unhealthy(self) -> set[str]:
         """Instruments with an open gap or a silent channel."""
@@ -368,19 +416,3 @@ class MarketStream(EngineActor):
             "problems": self._taken.problems,
             "writer": self._writer.status(),
         }
-
-
-class FrameRate:
-    """Frames a second between two looks."""
-
-    def __init__(self) -> None:
-        self._count, self._at = 0, time.monotonic()
-        self._rate = 0.0
-
-    def measure(self, count: int) -> float:
-        """Return the rate since the last look; looks closer than half a second repeat it."""
-        now = time.monotonic()
-        if now - self._at >= 0.5:
-            self._rate = round((count - self._count) / (now - self._at), 1)
-            self._count, self._at = count, now
-        return self._rate

@@ -26,6 +26,9 @@ class CandleBatch(msgspec.Struct, frozen=True):
     """Instrument -> when its newest event reached us."""
     unhealthy: tuple[str, ...]
     """Instruments with an open gap or a stale feed."""
+    recipient: str = ""
+    """Incarnation of the worker it is meant for; empty where none is known yet. Another one
+    takes nothing of it, for it lacks what came before, and only answers who it is."""
 
 
 class FeatureBatch(msgspec.Struct, frozen=True):
@@ -42,6 +45,8 @@ class FeatureBatch(msgspec.Struct, frozen=True):
     """Market -> when its newest event reached us."""
     unhealthy: tuple[str, ...]
     """Markets with an open gap or a stale feed."""
+    recipient: str = ""
+    """Incarnation of the ranker it is meant for, as in `CandleBatch`."""
 
 
 class SentimentBatch(msgspec.Struct, frozen=True):

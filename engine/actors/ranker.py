@@ -9,12 +9,13 @@ from typing import Any
 from engine.actors.base import EngineActor, Phase
 from engine.actors.board import Board, ClosedBar
 from engine.actors.messages import FeatureBatch, SentimentBatch
-from engine.actors.wiring import Wiring
+from engine.actors.wiring import Wiring, markets_of, ranked_markets
 from engine.bus.client import Bus
-from engine.clock import NS_PER_MS, Clock, DataClock, SystemClock
+from engine.clock import NS_PER_MS, NS_PER_S, Clock, DataClock, SystemClock
 from engine.config import Config
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
+from engine.domain.sentiment import SentimentAggregate
 from engine.domain.signal import Alert, Ranking
 from engine.domain.timeframe import Timeframe
 from engine.errors import BusError
@@ -23,10 +24,14 @@ from engine.metrics import ERRORS, STAGE_SECONDS, TICK_TO_RANKING
 from engine.signals.ranker import FeedHealth, rank
 from engine.signals.weights import load_weights
 from engine.store.client import Store
+from engine.store.reader import Reader
 from engine.store.writer import BatchWriter
 
 PATIENCE_S = 5.0
 """How long a closed bar waits for the slowest venue and for the texts of its moment."""
+
+RESTORED_NS = 300 * NS_PER_S
+"""How much sentiment is read back at a start: a bar told again is joined with its own."""
 
 
 class Ranker(EngineActor):
@@ -57,8 +62,9 @@ class Ranker(EngineActor):
         self._writer = BatchWriter(self._store, config.store)
         self._bus = Bus(wiring.bus_url, config.bus.prefix)
         self._weights = load_weights(config.ranking.weights)
-        texts = bool(config.sources) and wiring.starts_at is None
-        self._board = Board(workers, PATIENCE_S, expects_texts=texts)
+        self._expects_texts = bool(config.sources) and wiring.starts_at is None
+        self._board = Board(workers, PATIENCE_S, expects_texts=self._expects_texts)
+        self._pass = asyncio.Lock()
         self._arrived = asyncio.Event()
         self._directions: dict[str, str] = {}
         self._sequences: dict[Timeframe, int] = {}
@@ -67,21 +73,65 @@ class Ranker(EngineActor):
         self._last_ranking: dict[str, int] = {}
 
     async def start(self) -> None:
-        """Begin to rank."""
+        """Take up what is stored of sentiment and directions, and begin to rank."""
         if self.phase is Phase.RUNNING:
             return
+        await asyncio.to_thread(self._restore)
         self.phase = Phase.RUNNING
         self.spawn(self._rank_closed_bars(), "ranking closed bars")
         self.spawn(self._rank_forming_bars(), "ranking forming bars")
 
+    def _restore(self) -> None:
+        reader = Reader(self._store)
+        last = reader.latest_ranking(self._config.ranking.timeframe)
+        for signal in last.signals if last is not None else ():
+            if signal.direction != "neutral":
+                self._directions[signal.instrument] = signal.direction
+        if self._expects_texts:
+            self._restore_sentiment(reader)
+
+    def _restore_sentiment(self, reader: Reader) -> None:
+        now = self._clock.now_ns()
+        moments: dict[int, list[SentimentAggregate]] = {}
+        for market in ranked_markets(markets_of(self._config)):
+            window = self._config.ranking.sentiment_window
+            for aggregate in reader.aggregates(
+                market.instrument, window, now - RESTORED_NS, now + 1
+            ):
+                moments.setdefault(aggregate.as_of, []).append(aggregate)
+        for as_of in sorted(moments):
+            self._board.take_sentiment(SentimentBatch(as_of, tuple(moments[as_of])))
+
     async def ingest(self, batch: FeatureBatch) -> str:
-        """Take a worker's rows; answers with this ranker's incarnation."""
+        """Take a worker's rows; answers with this ranker's incarnation.
+
+        It waits while bars are being ranked: a store that does not answer slows the workers.
+
+        Raises
+        ------
+        ConnectionError
+            Where this ranker has failed and is about to be started anew: keep the batch.
+        """
+        if batch.recipient not in ("", self.incarnation):
+            return self.incarnation
+        async with self._pass:
+            if self.phase is Phase.FAILED:
+                raise ConnectionError(self.problem)
+            try:
+                await self._take(batch)
+            except Exception as error:
+                self.fail("taking rows", error)
+                raise ConnectionError(self.problem) from error
+        self._arrived.set()
+        return self.incarnation
+
+    async def _take(self, batch: FeatureBatch) -> None:
         if isinstance(self._clock, DataClock) and batch.last_receive:
             self._clock.advance(max(batch.last_receive.values()))
         for bar in self._board.take(batch, time.monotonic()):
-            await self._writer.put("features", fill_cross_section(list(bar.rows.values())))
-        self._arrived.set()
-        return self.incarnation
+            rows = list(bar.rows.values())
+            # Ranks among some of a bar's markets would be wrong: then they stay missing.
+            await self._writer.put("features", fill_cross_section(rows) if bar.is_whole else rows)
 
     async def ingest_sentiment(self, batch: SentimentBatch) -> str:
         """Take the text stream's aggregates; answers with this ranker's incarnation."""
@@ -91,8 +141,9 @@ class Ranker(EngineActor):
 
     async def _rank_closed_bars(self) -> None:
         while True:
-            for bar in self._board.ready(time.monotonic()):
-                await self._rank_closed(bar)
+            async with self._pass:
+                for bar in self._board.ready(time.monotonic()):
+                    await self._rank_closed(bar)
             await asyncio.sleep(0.05)
 
     async def _rank_closed(self, bar: ClosedBar) -> None:
@@ -141,7 +192,10 @@ class Ranker(EngineActor):
         health = {}
         for row in rows:
             market = Market(row.exchange, row.instrument)
-            received = self._board.last_receive.get(market, row.last_receive_time)
+            received = row.last_receive_time
+            if not row.is_closed:
+                # What came after a bar's close must not make its stored signal look fresher.
+                received = self._board.last_receive.get(market, received)
             complete = str(market) not in unhealthy
             health[market] = FeedHealth(last_receive_time=received, is_complete=complete)
         return health
@@ -193,13 +247,17 @@ class Ranker(EngineActor):
         """Rank what waits, write everything down, and stop."""
         if self.phase is Phase.DRAINED:
             return
-        await self.stop_tasks()
-        for bar in self._board.ready(float("inf")):
-            await self._rank_closed(bar)
-        await self._writer.close()
-        await self._bus.close()
-        await asyncio.to_thread(self._store.close)
-        self.phase = Phase.DRAINED
+        async with self._pass:
+            # Not before the bars in hand are ranked: whoever is cancelled there loses them.
+            await self.stop_tasks()
+            for bar in self._board.ready(float("inf")):
+                await self._rank_closed(bar)
+        try:
+            await self._writer.close()
+        finally:
+            await self._bus.close()
+            await asyncio.to_thread(self._store.close)
+            self.phase = Phase.DRAINED
 
     def details(self) -> dict[str, Any]:
         """Return how much was ranked, and what waits."""

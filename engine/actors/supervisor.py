@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 
 from engine.actors.base import ActorReport, EngineActor, Phase
 from engine.actors.bus_server import BusServer
@@ -250,13 +250,15 @@ class Supervisor(EngineActor):
             report: ActorReport = await asyncio.wait_for(
                 part.handle.report.remote(), REPORT_PATIENCE_S
             )
-        except TimeoutError:
-            if time.monotonic() - part.last_seen > HANGING_S:
-                await self._restart(part, f"has not answered for {HANGING_S:.0f} s")
-            return
         except RayActorError as error:
             # Ray starts its process anew; until then there is nobody to ask.
             self.log.warning("%s is down: %s", part.name, str(error).splitlines()[0])
+            return
+        except (TimeoutError, RayError) as error:
+            # Whatever one part answers, watching goes on.
+            if time.monotonic() - part.last_seen > HANGING_S:
+                why = f"has not reported for {HANGING_S:.0f} s ({type(error).__name__})"
+                await self._restart(part, why)
             return
         part.report, part.last_seen = report, time.monotonic()
         phase = Phase(report.phase)
@@ -282,8 +284,9 @@ class Supervisor(EngineActor):
                 # The stand-in venues listen on new ports: everybody has to connect anew.
                 for name in [*self._named("stream-"), *self._named("texts")]:
                     await self._restart(self._parts[name], "its venue moved")
-        except (EngineError, RayActorError) as error:
-            self.log.warning("%s did not come up (%s); trying again", part.name, error)
+        except (EngineError, RayError) as error:
+            last = str(error).splitlines()[-1]
+            self.log.warning("%s did not come up (%s); trying again", part.name, last)
             kill(part.handle, restart=True)
         finally:
             part.mending = False
@@ -340,6 +343,8 @@ class Supervisor(EngineActor):
     async def _drain_part(self, part: Part) -> None:
         try:
             await asyncio.wait_for(part.handle.drain.remote(), DRAIN_PATIENCE_S)
-        except (TimeoutError, RayActorError) as error:
-            self.log.warning("%s did not drain: %s", part.name, str(error) or "too slow")
+        except (TimeoutError, EngineError, RayError) as error:
+            # The others have rows to write down too.
+            last = (str(error) or "too slow").splitlines()[-1]
+            self.log.warning("%s did not drain: %s", part.name, last)
         kill(part.handle, restart=False)

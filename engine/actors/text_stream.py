@@ -29,6 +29,7 @@ AGGREGATE_EVERY_NS = 60 * NS_PER_S
 LONGEST_WINDOW_NS = max(window.ns for window in Window)
 RETRY_CAP_S = 300.0
 REPLICA_RETRY_S = 0.5
+RANKER_RETRY_S = 0.5
 
 
 class Scorer(Protocol):
@@ -97,6 +98,7 @@ class TextStream(EngineActor):
         self._texts: dict[str, int] = {}
         self._trouble: dict[str, str] = {}
         self._aggregated_at = 0
+        self._unread: set[str] = set()
 
     async def start(self, news_url: str) -> None:
         """Take up what is stored, and read every source from there on.
@@ -108,13 +110,14 @@ class TextStream(EngineActor):
         """
         if self.phase is Phase.RUNNING:
             return
+        model = await self._scorers[0].model()
         aggregator = Aggregator(
-            await self._scorers[0].model(),
+            model,
             half_life_share=self._config.sentiment.half_life_share,
             instruments=self._universe,
         )
         since = self._clock.now_ns() - LONGEST_WINDOW_NS
-        texts = await self._restore(aggregator, since)
+        texts = await self._restore(aggregator, since, model)
         self._aggregator = aggregator
         mentions = MentionFinder(self._universe)
         author_key = load_author_key(Path(self._config.data_dir) / "author.key")
@@ -130,17 +133,31 @@ class TextStream(EngineActor):
             newest = max((item.published_at for item in stored), default=since)
             source.resume(newest, [item.text_id for item in stored])
             self._sources.append(source)
+            self._unread.add(source_config.name)
             self.spawn(self._read(source, source_config), f"source {source_config.name}")
         self.spawn(self._aggregate_each_minute(aggregator), "aggregating")
         self.phase = Phase.RUNNING
 
-    async def _restore(self, aggregator: Aggregator, since: int) -> list[TextItem]:
-        """Load and return the stored texts of the longest window."""
+    async def _restore(self, aggregator: Aggregator, since: int, model: str) -> list[TextItem]:
+        """Load and return the stored texts of the longest window.
+
+        Texts that this model has not scored yet (another one ran, or we were killed before
+        their scores were written) are scored now: models never mix.
+        """
         now = self._clock.now_ns()
         texts = await asyncio.to_thread(self._reader.texts, since, now + 1)
-        scores = await asyncio.to_thread(self._reader.scores, since, now + 1)
+        scores = await asyncio.to_thread(self._reader.scores, since, now + 1, model)
+        known = {score.text_id for score in scores}
+        for items in self._batches([item for item in texts if item.text_id not in known]):
+            missing = await self._score(items)
+            await self._writer.put("sentiment_scores", missing)
+            scores += missing
         _add(aggregator, texts, scores)
         return texts
+
+    def _batches(self, items: list[TextItem]) -> list[list[TextItem]]:
+        size = self._config.sentiment.batch_texts
+        return [items[start : start + size] for start in range(0, len(items), size)]
 
     async def _read(self, source: Source, config: SourceConfig) -> None:
         failures = 0
@@ -156,8 +173,9 @@ class TextStream(EngineActor):
                 if config.name not in self._trouble:
                     self.log.warning("source %s: %s", config.name, error)
                 self._trouble[config.name] = str(error)
-            for start in range(0, len(items), self._config.sentiment.batch_texts):
-                await self._take(items[start : start + self._config.sentiment.batch_texts])
+            for batch in self._batches(items):
+                await self._take(batch)
+            self._unread.discard(config.name)
             await asyncio.sleep(min(RETRY_CAP_S, config.poll_s * 2 ** min(failures, 10)))
 
     async def _take(self, items: list[TextItem]) -> None:
@@ -183,26 +201,30 @@ class TextStream(EngineActor):
                 await asyncio.sleep(REPLICA_RETRY_S)
 
     async def _aggregate_each_minute(self, aggregator: Aggregator) -> None:
-        """Aggregate at whole minutes; at start, as soon as the first texts are in."""
+        """Aggregate at whole minutes; at first, as soon as every source was looked at."""
         while True:
             now = self._clock.now_ns()
             as_of = now - now % AGGREGATE_EVERY_NS
-            if as_of > self._aggregated_at and (self._texts or self._aggregated_at):
+            if as_of > self._aggregated_at and not self._unread:
                 await self._aggregate(aggregator, as_of)
             await asyncio.sleep(0.1)
 
     async def _aggregate(self, aggregator: Aggregator, as_of: int) -> None:
         self._aggregated_at = as_of
         aggregates = aggregator.aggregates(as_of)
-        await self._tell(SentimentBatch(as_of, tuple(aggregates)))
         await self._writer.put("sentiment_aggregates", aggregates)
+        await self._tell(SentimentBatch(as_of, tuple(aggregates)))
 
     async def _tell(self, batch: SentimentBatch) -> None:
-        """Tell the ranker; one that is being restarted is told at the next minute."""
-        try:
-            await self._inlet.ingest_sentiment(batch)
-        except ConnectionError as error:
-            self.log.warning("the ranker does not answer (%s)", error)
+        """Tell the ranker, until it has it or the next minute's is due."""
+        while self._clock.now_ns() < batch.as_of + AGGREGATE_EVERY_NS:
+            try:
+                await self._inlet.ingest_sentiment(batch)
+            except ConnectionError as error:
+                self.log.warning("the ranker does not answer (%s)", error)
+                await asyncio.sleep(RANKER_RETRY_S)
+            else:
+                return
 
     async def drain(self) -> None:
         """Write everything down and stop."""
@@ -211,9 +233,11 @@ class TextStream(EngineActor):
         await self.stop_tasks()
         for source in self._sources:
             await source.close()
-        await self._writer.close()
-        await asyncio.to_thread(self._store.close)
-        self.phase = Phase.DRAINED
+        try:
+            await self._writer.close()
+        finally:
+            await asyncio.to_thread(self._store.close)
+            self.phase = Phase.DRAINED
 
     def details(self) -> dict[str, Any]:
         """Return texts per source, and what troubles one."""

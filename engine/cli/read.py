@@ -9,8 +9,8 @@ import httpx
 import typer
 from rich.console import Console
 
-from engine.cli.runfile import newest_run
-from engine.cli.tables import actors_table, signals_table, streams_table, summary
+from engine.cli.runfile import needed_run
+from engine.cli.tables import actors_table, explained, streams_table, summary
 from engine.errors import NotRunningError, StartError, StoreQueryError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -26,7 +26,7 @@ def fetch(path: str, parameters: dict[str, Any] | None = None) -> Any:
     StartError
         Where it runs and does not answer as it should.
     """
-    run = newest_run()
+    run = needed_run()
     try:
         answer = httpx.get(f"{run.http_url}{path}", params=parameters, timeout=10.0)
     except httpx.HTTPError as error:
@@ -50,7 +50,7 @@ def status(as_json: JsonOption = False) -> None:
 
     Example: **engine status --json**
     """
-    run = newest_run()
+    run = needed_run()
     found = fetch("/v1/status")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -86,4 +86,4 @@ def signals(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        Console().print(signals_table(found, reasons=True))
+        Console().print(explained(found))

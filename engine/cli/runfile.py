@@ -2,13 +2,15 @@
 
 ``engine up`` writes one into the state folder (``$ENGINE_STATE_DIR``, else
 ``$XDG_STATE_HOME/signal-engine``, else ``~/.local/state/signal-engine``), readable by its user
-only, for it holds the store's password. It is removed on the way out; one whose process is
-gone is stale and ignored.
+only, for it holds the store's password. It is removed on the way out. One whose process is gone
+tells the next command what that process could not stop any more.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -36,8 +38,11 @@ class Run(msgspec.Struct, frozen=True):
     """The same for a user who can only read; empty where the store is not ours."""
     metrics_url: str
     ray_address: str
-    children: tuple[int, ...]
-    """Processes to look for if ``engine up`` died without stopping them."""
+    children: tuple[tuple[int, float], ...]
+    """Processes to look for if ``engine up`` died without stopping them: pid and when each
+    began."""
+    folders: tuple[str, ...]
+    """Temporary folders to remove then."""
     log_path: str
     """Where a detached engine logs; empty in the foreground."""
     ready: bool
@@ -72,37 +77,77 @@ def write_run(run: Run) -> Path:
 
 
 def running() -> list[Run]:
-    """Return the engines that run, newest first; stale run files are removed."""
-    found = []
-    for path in state_dir().glob("run-*.json"):
-        try:
-            run = msgspec.json.decode(path.read_bytes(), type=Run)
-        except (OSError, msgspec.DecodeError):
-            continue
+    """Return the engines that run, newest first."""
+    return sorted(filter(is_alive, _known()), key=lambda run: run.created, reverse=True)
+
+
+def running_here() -> Run | None:
+    """Return the engine whose data lies in this folder, else the one started last, if any."""
+    runs = running()
+    here = str(Path.cwd())
+    return next((run for run in runs if run.data_dir.startswith(here + os.sep)), None) or next(
+        iter(runs), None
+    )
+
+
+def sweep() -> int:
+    """End what engines left behind that were killed before they could stop it themselves.
+
+    Only processes that a run file names are ended, and only where they began when it says.
+
+    Returns
+    -------
+    int
+        How many processes were ended.
+    """
+    ended = 0
+    for run in _known():
         if is_alive(run):
-            found.append(run)
-        else:
-            path.unlink(missing_ok=True)
-    return sorted(found, key=lambda run: run.created, reverse=True)
+            continue
+        for pid, created in run.children:
+            if _is_same_process(pid, created):
+                with suppress(psutil.Error):
+                    psutil.Process(pid).kill()
+                    ended += 1
+        for folder in run.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        (state_dir() / f"run-{run.pid}.json").unlink(missing_ok=True)
+    return ended
 
 
 def is_alive(run: Run) -> bool:
     """Say whether the process that wrote the run file still lives."""
-    try:
-        return abs(psutil.Process(run.pid).create_time() - run.created) < 1.0
-    except psutil.Error:
-        return False
+    return _is_same_process(run.pid, run.created)
 
 
-def newest_run() -> Run:
-    """Return the engine started last.
+def needed_run() -> Run:
+    """Return the engine of this folder, else the one started last.
 
     Raises
     ------
     NotRunningError
         Where none runs.
     """
-    runs = running()
-    if not runs:
+    run = running_here()
+    if run is None:
         raise NotRunningError("no engine is running here; start one with: engine up")
-    return runs[0]
+    return run
+
+
+def _known() -> list[Run]:
+    found = []
+    for path in state_dir().glob("run-*.json"):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=Run))
+        except (OSError, msgspec.DecodeError):
+            continue
+    return found
+
+
+def _is_same_process(pid: int, created: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        is_same = abs(process.create_time() - created) < 1.0
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import httpx
 import psutil
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from engine.actors.placement import kill, place
 from engine.actors.plan import Plan, make_plan
@@ -73,6 +74,7 @@ class Session:
         self._tell = tell
         self._stopping = stopping
         self._supervisor: Any = None
+        self._is_connected = False
         self._temp_dir: str | None = None
         self._run_path: Path | None = None
         self._serve = serve
@@ -96,6 +98,7 @@ class Session:
         """
         began = time.monotonic()
         self._start_ray()
+        self._is_connected = True
         listen()
         self._write_run(ready=False)
         # Serve takes seconds to start and needs nothing of ours: side by side with the rest.
@@ -179,6 +182,17 @@ class Session:
                 )
             self._stopping.wait(0.1)
 
+    def tend(self) -> None:
+        """Start the supervisor again where its process had to be replaced.
+
+        Ray makes a new one, which knows nothing; starting it finds every part where it runs.
+        Where it runs already nothing happens. Call it every few seconds.
+        """
+        if ray.wait([self._started], timeout=0)[0]:
+            with suppress(RayError, EngineError):
+                _get(self._started)
+            self._started = self._supervisor.start.remote()
+
     def _serves_a_ranking(self) -> bool:
         try:
             return httpx.get(f"{self.http_url}/v1/signals?limit=1", timeout=2.0).is_success
@@ -199,7 +213,8 @@ class Session:
                 viewer_url=self.plan.viewer_url,
                 metrics_url=f"http://127.0.0.1:{self.plan.metrics_port}/metrics",
                 ray_address=ray.get_runtime_context().gcs_address,
-                children=tuple(child.pid for child in me.children(recursive=True)),
+                children=tuple(_began(child) for child in _family()),
+                folders=tuple(folder for folder in (self._temp_dir, self._serve.home()) if folder),
                 log_path=os.environ.get("ENGINE_LOG_PATH", ""),
                 ready=ready,
             )
@@ -211,12 +226,14 @@ class Session:
         if self._supervisor is not None:
             with suppress(Exception):
                 self._drain()
-        with suppress(Exception):
-            self._serve.remove()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        family |= _family()
-
-        ray.shutdown()
+        # Ray tells of its own way out on standard output, as if it were an error.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            if self._is_connected:
+                with suppress(Exception):
+                    self._serve.remove()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            family |= _family()
+            ray.shutdown()
         _end(family)
         if self._temp_dir is not None:
             shutil.rmtree(self._temp_dir, ignore_errors=True)
@@ -251,6 +268,14 @@ def _unwrap(future: Future[None]) -> None:
 def _family() -> set[psutil.Process]:
     """Return every process that descends from this one."""
     return set(psutil.Process().children(recursive=True))
+
+
+def _began(process: psutil.Process) -> tuple[int, float]:
+    """Name a process so that a later one of the same number is not taken for it."""
+    try:
+        return process.pid, process.create_time()
+    except psutil.Error:
+        return process.pid, 0.0
 
 
 def _end(family: set[psutil.Process]) -> None:

@@ -8,15 +8,17 @@ import json
 import sys
 from contextlib import closing
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from engine.cli.options import ConfigOption, SetOption, read_config
-from engine.cli.runfile import running
-from engine.errors import NotRunningError
+from engine.cli.runfile import running_here
+from engine.errors import NotRunningError, StoreQueryError
 from engine.store.endpoint import EmbeddedHome, StoreEndpoint, parse_store_url
 
 if TYPE_CHECKING:
@@ -41,13 +43,45 @@ def sql(
 
     Example: **engine sql "SELECT instrument, count() FROM trades GROUP BY 1" --format csv**
     """
-    runs = running()
-    if runs:
-        home = parse_store_url(runs[0].viewer_url or runs[0].store_url)
-    else:
-        home = parse_store_url(read_config(config, override).store_url)
-    rows = _query(home, query) if isinstance(home, StoreEndpoint) else _query_closed(home, query)
+    if not query.strip():
+        raise StoreQueryError('the query is empty; for example: engine sql "SELECT 1"')
+    home = _home(config, override)
+    try:
+        rows = (
+            _query(home, query) if isinstance(home, StoreEndpoint) else _query_closed(home, query)
+        )
+    except StoreQueryError as error:
+        raise StoreQueryError(_plain_words(str(error)), error.code) from None
     _print(rows, form)
+
+
+def _home(config: Path | None, override: list[str] | None) -> StoreEndpoint | EmbeddedHome:
+    """Find the store: the running engine's, unless a configuration was named."""
+    run = running_here() if config is None and not override else None
+    if run is not None:
+        return parse_store_url(run.viewer_url or run.store_url)
+    home = parse_store_url(read_config(config, override).store_url)
+    if isinstance(home, EmbeddedHome):
+        from engine.store.embedded import read_owner
+
+        owner = read_owner(home.path)
+        if owner is not None:
+            return parse_store_url(owner.viewer_url)
+    return home
+
+
+def _plain_words(message: str) -> str:
+    """Cut a database's message down to what its reader can use.
+
+    Examples
+    --------
+    >>> _plain_words("server response: Code: 60. DB::Exception: No such table a.b.")
+    'No such table a.b.'
+    """
+    words = message.rpartition("DB::Exception: ")[2].replace(" FORMAT Arrow", "")
+    if "FORMAT" in words.upper() and "syntax" in words.lower():
+        words = f"{words.split('Expected one of')[0].strip()} (choose the format with --format)"
+    return words.split("Expected one of")[0].strip()
 
 
 def _query(endpoint: StoreEndpoint, query: str) -> pa.Table:
@@ -67,12 +101,15 @@ def _query_closed(home: EmbeddedHome, query: str) -> pa.Table:
 
     embedded = EmbeddedStore(home.path)
     try:
-        return _query(embedded.start(), query)
+        embedded.start()
+        return _query(embedded.viewer, query)
     finally:
         embedded.stop()
 
 
 def _print(rows: pa.Table, form: Format) -> None:
+    import pyarrow.types as pa_types
+
     names = rows.column_names
     if form is Format.JSON:
         typer.echo(json.dumps(rows.to_pylist(), indent=2, default=_plain))
@@ -85,12 +122,35 @@ def _print(rows: pa.Table, form: Format) -> None:
         writer.writerows(cells)
         typer.echo(text.getvalue(), nl=False)
         return
-    table = Table(*names, header_style="bold")
-    for row in cells:
-        table.add_row(*row)
     # Piped output is not cut to a terminal's width.
-    width = None if sys.stdout.isatty() else 10_000
-    Console(width=width).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 10_000)
+    if _width(names, cells) > console.width:
+        _print_records(console, names, cells)
+        return
+    table = Table(header_style="bold")
+    for index, name in enumerate(names):
+        numeric = pa_types.is_integer(rows.schema.field(index).type) or pa_types.is_floating(
+            rows.schema.field(index).type
+        )
+        table.add_column(name, justify="right" if numeric else "left")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def _width(names: list[str], cells: list[list[str]]) -> int:
+    """Return how wide a table of these would be."""
+    columns = zip(names, *cells, strict=True)
+    return sum(max(map(len, column)) + 3 for column in columns) + 1
+
+
+def _print_records(console: Console, names: list[str], cells: list[list[str]]) -> None:
+    """Print rows one under the other: nothing is cut where a table would not fit."""
+    widest = max(map(len, names))
+    for number, row in enumerate(cells, 1):
+        console.rule(f"row {number}", align="left", style="dim")
+        for name, cell in zip(names, row, strict=True):
+            console.print(Text(f"{name:>{widest}}  ", style="bold") + Text(cell))
 
 
 def _cell(value: Any) -> str:

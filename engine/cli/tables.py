@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,39 +15,53 @@ FIXED_LINES = 9
 """Of the live view, besides a line per stream and per signal."""
 
 
-def signals_table(ranking: dict[str, Any], *, reasons: bool = False) -> Table:
-    """Show a ranking as ``/v1/signals`` answers it.
+def signals_table(ranking: dict[str, Any]) -> Table:
+    """Show a ranking as ``/v1/signals`` answers it, a line a signal.
 
     Parameters
     ----------
     ranking
         The answer.
-    reasons
-        Whether each signal's rationale is shown under it.
     """
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    for name in ("#", "instrument"):
-        table.add_column(name, justify="right" if name == "#" else "left")
-    table.add_column("score", justify="right")
-    table.add_column("direction")
-    table.add_column("confidence", justify="right")
-    table.add_column("price", justify="right")
-    table.add_column("age", justify="right")
-    table.add_column("why", overflow="fold" if reasons else "ellipsis", no_wrap=not reasons)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("instrument", no_wrap=True)
+    for name in ("score", "direction", "conf", "price", "age"):
+        table.add_column(name, justify="left" if name == "direction" else "right", no_wrap=True)
+    # Only this column may shrink, and its texts are cut, not wrapped: the others are worth more.
+    table.add_column("strongest factors")
     for signal in ranking["signals"]:
-        why = "\n".join(signal["rationale"]) if reasons else strongest(signal)
         direction = signal["direction"]
-        table.add_row(
+        style = DIRECTION_STYLE[direction]
+        cells = (
             str(signal["rank"]),
-            f"[bold]{signal['instrument']}[/bold]",
-            Text(f"{signal['score']:+.3f}", style=DIRECTION_STYLE[direction]),
-            Text(direction, style=DIRECTION_STYLE[direction]),
+            signal["instrument"],
+            f"{signal['score']:+.3f}",
+            direction,
             f"{signal['confidence']:.0%}",
             f"{signal['reference_price']:,.6g}",
             age(signal["data_age_ms"]),
-            why,
         )
+        styles = ("", "bold", style, style, "", "", "")
+        texts = (Text(cell, style=look) for cell, look in zip(cells, styles, strict=True))
+        reasons = Text(strongest(signal), style="dim", no_wrap=True, overflow="ellipsis")
+        table.add_row(*texts, reasons)
     return table
+
+
+def explained(ranking: dict[str, Any]) -> Group:
+    """Show a ranking with the reasons of each signal under it, on lines of their own."""
+    parts: list[RenderableType] = []
+    for signal in ranking["signals"]:
+        style = DIRECTION_STYLE[signal["direction"]]
+        head = Text(f"{signal['rank']:>3}  ")
+        head.append(signal["instrument"], style="bold")
+        head.append(f"  {signal['score']:+.3f} {signal['direction']}", style=style)
+        head.append(f"  confidence {signal['confidence']:.0%}")
+        head.append(f"  price {signal['reference_price']:,.6g}  age {age(signal['data_age_ms'])}")
+        parts.append(head)
+        parts += [Padding(Text(line), (0, 0, 0, 5)) for line in signal["rationale"]]
+    return Group(*parts)
 
 
 def streams_table(status: dict[str, Any]) -> Table:

@@ -20,16 +20,23 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from engine.cli.options import DEFAULT_CONFIG, ConfigOption, SetOption, read_config
-from engine.cli.runfile import newest_run, running
+from engine.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    SetOption,
+    read_config,
+    require_instruments,
+)
+from engine.cli.runfile import running, running_here, sweep
 from engine.cli.tables import live_view, rows_for_signals
 from engine.config import Config
-from engine.errors import ConfigError, StartError
+from engine.errors import ConfigError, NotRunningError, StartError
 
 if TYPE_CHECKING:
     from engine.cli.session import Session
 
 REFRESH_S = 1.0
+TEND_EVERY_S = 5.0
 STOP_PATIENCE_S = 20.0
 DETACHED = "ENGINE_DETACHED"
 """Set in the environment of the process that ``--detach`` leaves behind."""
@@ -61,14 +68,13 @@ def up(
     starts_at = None
     if replay is not None:
         files = tuple(file for file in replay.split(",") if file)
+        if not files:
+            raise ConfigError("--replay names no file; give recordings or folders of them")
         settings, starts_at = with_replay(settings, files, parse_speed(speed or "1"))
     elif speed is not None:
         raise ConfigError("--speed belongs to --replay; live data comes at its own pace")
-    if not any(venue.enabled and venue.instruments for venue in settings.exchanges.values()):
-        raise ConfigError(
-            "no exchange has instruments; try --config configs/local.yaml (simulated venues) "
-            "or configs/live.yaml"
-        )
+    require_instruments(settings)
+    sweep()
     require(settings)
     if detach:
         _detach(settings)
@@ -77,8 +83,17 @@ def up(
     _run(settings, path, starts_at)
 
 
+class SteadyConsole(Console):
+    """A console whose reader may leave (``engine up | head``): nobody reads on, we go on."""
+
+    def on_broken_pipe(self) -> None:
+        """Write into the void from now on; Rich would end the process, and leave all running."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(config: Config, path: str, starts_at: int | None) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = SteadyConsole(highlight=False, soft_wrap=True)
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -108,18 +123,20 @@ def _run(config: Config, path: str, starts_at: int | None) -> None:
         session.start(listen)
         console.print(f"[bold green]ready[/bold green]: {session.http_url}")
         _show(session, console, stopping)
+        ended = "stopped; the next start goes on from what is stored"
     except Interrupted:
-        pass
+        ended = "stopped before it was ready"
     finally:
         console.print("[dim]stopping …[/dim]")
         session.stop()
-    console.print("stopped; the next start goes on from what is stored")
+    console.print(ended)
 
 
 def _show(session: Session, console: Console, stopping: threading.Event) -> None:
     """Show the live table until the user wants to stop; without a terminal, only wait."""
     if not console.is_terminal or os.environ.get(DETACHED):
-        stopping.wait()
+        while not stopping.wait(TEND_EVERY_S):
+            session.tend()
         return
     with Live(console=console, auto_refresh=False, screen=False, transient=True) as live:
         while not stopping.is_set():
@@ -128,6 +145,7 @@ def _show(session: Session, console: Console, stopping: threading.Event) -> None
             room = rows_for_signals(console.height, engine)
             ranking = _ask(session, f"/v1/signals?limit={room}")
             live.update(live_view(engine, ranking, session.http_url), refresh=True)
+            session.tend()
             stopping.wait(REFRESH_S)
 
 
@@ -170,12 +188,21 @@ def _detach(config: Config) -> None:
 
 
 def down() -> None:
-    """Stop the running engine and every process it started.
+    """Stop the engine of this folder, else the one started last, and all it started.
+
+    Where an engine was killed, what it left behind is ended.
 
     Example: **engine down**
     """
     console = Console(highlight=False, soft_wrap=True)
-    run = newest_run()
+    run = running_here()
+    swept = sweep()
+    if swept:
+        console.print(f"ended {swept} processes that a killed engine had left behind")
+    if run is None and swept:
+        return
+    if run is None:
+        raise NotRunningError("no engine is running here: there is nothing to stop")
     process = psutil.Process(run.pid)
     family = {process, *process.children(recursive=True)}
     process.terminate()

@@ -9,6 +9,9 @@ from engine.domain.signal import Confidence, Contribution, Coverage, Direction
 from engine.domain.timeframe import Timeframe
 from engine.signals.factors import FACTORS_BY_NAME, SENTIMENT, Form
 
+WORTH_TELLING = 0.0005
+"""A smaller contribution would be written as 0.000."""
+
 SHOWN = 2
 """Contributions named on each side."""
 
@@ -49,7 +52,7 @@ def rationale(
 
 
 def _strongest(contributions: Sequence[Contribution], sign: int, timeframe: Timeframe) -> str:
-    pulling = [part for part in contributions if part.contribution * sign > 0]
+    pulling = [part for part in contributions if part.contribution * sign >= WORTH_TELLING]
     pulling.sort(key=lambda part: -abs(part.contribution))
     return "; ".join(_told(part, timeframe) for part in pulling[:SHOWN])
 

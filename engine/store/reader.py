@@ -71,6 +71,24 @@ class Reader:
             limit=limit,
         )
 
+    def last_candles(
+        self, exchange: str, instrument: str, timeframe: str, end: int, limit: int
+    ) -> list[Candle]:
+        """Return a market's last `limit` candles that open before `end`, ascending."""
+        newest_first = self._rows(
+            "candles",
+            "FINAL WHERE exchange = {exchange:String} AND instrument = {instrument:String} "
+            "AND timeframe = {timeframe:String} "
+            "AND open_time < fromUnixTimestamp64Nano({end:Int64}) "
+            "ORDER BY open_time DESC LIMIT {limit:UInt64}",
+            exchange=exchange,
+            instrument=instrument,
+            timeframe=str(timeframe),
+            end=end,
+            limit=limit,
+        )
+        return newest_first[::-1]
+
     def candles_of_markets(
         self, markets: Sequence[Market], timeframe: str, start: int, end: int
     ) -> list[Candle]:

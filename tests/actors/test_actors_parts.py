@@ -65,6 +65,16 @@ def test_top_sampler_keeps_the_last_of_every_interval() -> None:
     assert sampler.flush() == []
 
 
+def test_top_sampler_gives_what_is_due_once_its_interval_is_over() -> None:
+    sampler = TopSampler(100)
+    sampler.sample(top(50))
+    sampler.sample(top(120, instrument="ETH-USDT"))
+    assert sampler.due(99) == []
+    assert [found.receive_time for found in sampler.due(199)] == [50]
+    assert sampler.due(199) == []
+    assert [found.receive_time for found in sampler.flush()] == [120]
+
+
 def test_top_sampler_keeps_markets_apart() -> None:
     sampler = TopSampler(100)
     assert sampler.sample(top(10)) == sampler.sample(top(20, instrument="ETH-USDT")) == []
@@ -127,6 +137,21 @@ async def test_candle_feed_tells_a_restarted_worker_the_last_candles_again(
     offer(feed, MINUTE)
     await feed.wait_until_idle()
     assert worker.closed == [0, MINUTE, 0, MINUTE]
+
+
+async def test_candle_feed_names_the_worker_it_speaks_to_and_tells_the_newest_versions(
+    fed: tuple[CandleFeed, Worker],
+) -> None:
+    feed, worker = fed
+    for version in (1, 2):
+        feed.offer([candle(0, version=version)], [], MINUTE, {}, [])
+        await feed.wait_until_idle()
+    worker.incarnation = "second"
+    offer(feed, MINUTE)
+    await feed.wait_until_idle()
+    assert [batch.recipient for batch in worker.batches] == ["", "first", "first", "second"]
+    again = [(bar.open_time, bar.version) for bar in worker.batches[-1].closed]
+    assert again == [(0, 2), (MINUTE, 1)]
 
 
 async def test_candle_feed_backlog_stops_the_stream_until_it_shrinks(

@@ -70,16 +70,20 @@ def test_signals_table_names_what_moved_the_score_most() -> None:
     ]  # fmt: skip
 
 
-def test_signals_table_with_reasons_shows_every_line() -> None:
-    text = "\n".join(shown(tables.signals_table(RANKING, reasons=True)))
-    assert "Rank 1 of 2." in text
-    assert "Lifted by momentum." in text
+def test_explained_ranking_gives_every_reason_a_line_of_its_own() -> None:
+    head, *reasons = shown(tables.explained(RANKING))
+    assert head == "  1  BTC-USDT  +0.250 bullish  confidence 73%  price 61,837.6  age 250 ms"
+    assert reasons == ["     Rank 1 of 2.", "     Lifted by momentum."]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_live_view_is_never_wider_than_the_terminal_nor_wraps_a_signal(width: int) -> None:
     lines = shown(tables.live_view(STATUS, RANKING, "http://127.0.0.1:8000"), width)
     assert max(map(len, lines)) <= width
+    assert any(
+        line.split()[:8] == ["1", "BTC-USDT", "+0.250", "bullish", "73%", "61,837.6", "250", "ms"]
+        for line in lines
+    ), "what matters is never cut"
     assert sum("BTC-USDT" in line or "momentum" in line for line in lines) == 1
 
 

@@ -128,6 +128,23 @@ def test_engine_actor_killed_comes_back(engine: tuple[Command, str], name: str) 
     assert until(lambda: (get(f"{url}/v1/signals?limit=1") or first)["as_of"] != first["as_of"])
 
 
+def test_engine_supervisor_killed_is_replaced_and_finds_every_part(
+    engine: tuple[Command, str],
+) -> None:
+    _, url = engine
+
+    def pids() -> dict[str, int] | None:
+        status = (get(f"{url}/v1/status") or {}).get("engine") or {}
+        return {one["name"]: one["pid"] for one in status.get("actors", [])} or None
+
+    before = until(pids)
+    psutil.Process(before["supervisor"]).kill()
+    after = until(
+        lambda: (found := pids() or before)["supervisor"] != before["supervisor"] and found
+    )
+    assert {**after, "supervisor": 0} == {**before, "supervisor": 0}, "no other part was touched"
+
+
 def test_engine_interrupted_stops_everything_and_goes_on_from_what_is_stored(
     engine: tuple[Command, str],
 ) -> None:

@@ -36,6 +36,11 @@ class StoredRows:
         if self.failure is not None:
             raise self.failure
 
+    def last_candles(
+        self, exchange: str, instrument: str, timeframe: str, end_ns: int, limit: int
+    ) -> Sequence[Candle]:
+        return self.candles(exchange, instrument, timeframe, 0, end_ns, 10**6)[-limit:]
+
     def candles(
         self,
         exchange: str,

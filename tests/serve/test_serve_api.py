@@ -189,12 +189,16 @@ async def test_history_pages_on_from_next_start(http, stored) -> None:
     assert last["next_start"] is None
 
 
-async def test_candles_default_is_the_first_exchange_and_limit_bars_back(http, stored) -> None:
+async def test_candles_default_is_the_first_exchange_and_the_last_ones(http, stored) -> None:
     stored.candle_rows = [candle(n) for n in range(12)] + [candle(11, "coinbase")]
     answer = await http.get("/v1/candles/BTC-USDT?timeframe=1h&limit=2")
     body = schemas.CandlesAnswer.model_validate_json(answer.content)
     assert body.exchange == "binance"
-    assert [row.open_time for row in body.candles] == ["2026-01-05T11:00:00.000000Z"]
+    assert [row.open_time for row in body.candles] == [
+        "2026-01-05T10:00:00.000000Z",
+        "2026-01-05T11:00:00.000000Z",
+    ]
+    assert body.start == "2026-01-05T10:00:00.000000Z"
     assert body.candles[0].quote_volume is None
     assert body.candles[0].twap == 1.25
 

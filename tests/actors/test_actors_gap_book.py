@@ -1,0 +1,110 @@
+"""Gaps: stored, counted while they matter, told even where the bus was away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.actors.gap_book import REMEMBERED_NS, GapBook
+from engine.domain.market import Gap
+from engine.domain.signal import Alert
+from engine.errors import BusError
+
+
+class Writer:
+    def __init__(self) -> None:
+        self.rows: list[Gap] = []
+
+    async def put(self, table: str, rows: list[Gap]) -> None:
+        assert table == "feed_gaps"
+        self.rows += rows
+
+
+class Bus:
+    def __init__(self) -> None:
+        self.alerts: list[Alert] = []
+        self.is_down = False
+        self.tries = 0
+
+    async def publish_alert(self, alert: Alert) -> None:
+        self.tries += 1
+        if self.is_down:
+            raise BusError("away")
+        self.alerts.append(alert)
+
+
+def gap(name: str = "g", **changes: Any) -> Gap:
+    lasting = Gap(name, "binance", "BTC-USDT", "trades", "disconnect", None, None, 5, None, 10)
+    return msgspec.structs.replace(lasting, **changes)
+
+
+@pytest.fixture
+def parts() -> tuple[GapBook, Writer, Bus]:
+    writer, bus = Writer(), Bus()
+    return GapBook(writer, bus), writer, bus
+
+
+async def test_gap_that_lasts_makes_its_instrument_unhealthy(
+    parts: tuple[GapBook, Writer, Bus],
+) -> None:
+    book, writer, _ = parts
+    await book.take(gap())
+    assert book.instruments(10**18) == {"BTC-USDT"}
+    assert book.open == 1
+    await book.take(gap(to_time=20, repaired_at=21, how="nothing missed"))
+    assert book.instruments(22) == set()
+    assert book.open == 0
+    assert len(writer.rows) == 2
+
+
+async def test_gap_of_book_tops_leaves_its_instrument_healthy(
+    parts: tuple[GapBook, Writer, Bus],
+) -> None:
+    book, *_ = parts
+    await book.take(gap(channel="book_top"))
+    assert book.instruments(11) == set()
+
+
+async def test_gap_unrepaired_counts_for_an_hour_and_is_then_let_go(
+    parts: tuple[GapBook, Writer, Bus],
+) -> None:
+    book, *_ = parts
+    await book.take(gap(to_time=20, from_sequence=1, to_sequence=2))
+    assert book.instruments(20 + REMEMBERED_NS - 1) == {"BTC-USDT"}
+    assert book.instruments(20 + REMEMBERED_NS) == set()
+    await book.take(gap("later", instrument="ETH-USDT", opened_at=20 + REMEMBERED_NS))
+    assert book.open == 1, "memory is bounded by an hour of gaps"
+
+
+async def test_gap_is_told_when_it_opens_and_when_it_ends(
+    parts: tuple[GapBook, Writer, Bus],
+) -> None:
+    book, _, bus = parts
+    await book.take(gap())
+    await book.take(gap(to_time=20, repaired_at=21, how="nothing missed"))
+    await book.take(gap("s", cause="stale"))
+    await book.tell()
+    assert [(alert.kind, alert.raised_at) for alert in bus.alerts] == [
+        ("feed_gap", 10),
+        ("feed_recovered", 21),
+        ("feed_stale", 10),
+    ]
+    assert len({alert.alert_id for alert in bus.alerts}) == 3
+
+
+async def test_gap_alerts_wait_for_a_bus_that_is_away_and_ask_it_once(
+    parts: tuple[GapBook, Writer, Bus],
+) -> None:
+    book, writer, bus = parts
+    bus.is_down = True
+    for number in range(50):
+        await book.take(gap(str(number)))
+    assert bus.tries == 0, "a gap never waits for the bus"
+    await book.tell()
+    assert bus.tries == 1
+    bus.is_down = False
+    await book.tell()
+    await book.tell()
+    assert len(bus.alerts) == len(writer.rows) == 50

@@ -1,0 +1,330 @@
+"""The stream actor between its socket loop and the store, driven without either."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from actors_fakes import WIRING, Memory, config_for, install
+from actors_samples import candle, top
+
+from engine.actors.base import Phase
+from engine.actors.market_stream import AHEAD_NS, MarketStream
+from engine.actors.messages import CandleBatch
+from engine.actors.wiring import VenueEndpoint
+from engine.candles.resample import candles_from_trades, resample
+from engine.clock import NS_PER_MS, NS_PER_S, DataClock
+from engine.domain.instrument import Market
+from engine.domain.market import Candle, DeadLetter, Gap, Trade
+from engine.domain.timeframe import Timeframe
+from engine.errors import StoreUnavailable
+from engine.exchanges.recording import Recorder
+from engine.exchanges.replay import ReplayServer, inspect_recordings
+
+BTC = Market("binance", "BTC-USDT")
+GRACE = 500 * NS_PER_MS
+START = 20_000 * Timeframe.D1.ns
+REPLAYED = VenueEndpoint(has_rest=False, replayed=True)
+
+
+def trade(number: int, at: int, price: float = 100.0) -> Trade:
+    return Trade("binance", "BTC-USDT", str(number), number, price, 1.0, "buy", at, at + NS_PER_MS)
+
+
+def trades(first: int, count: int, start: int = START, step: int = NS_PER_S) -> list[Trade]:
+    return [
+        trade(first + index, start + index * step, 100.0 + (first + index) % 7)
+        for index in range(count)
+    ]
+
+
+def frame_of(event: Trade) -> bytes:
+    """The trade as Binance tells it."""
+    data = {
+        "e": "trade",
+        "E": event.exchange_time // NS_PER_MS,
+        "s": "BTCUSDT",
+        "t": event.sequence,
+        "p": str(event.price),
+        "q": str(event.amount),
+        "T": event.exchange_time // NS_PER_MS,
+        "m": False,
+        "M": True,
+    }
+    return msgspec.json.encode({"stream": "btcusdt@trade", "data": data})
+
+
+class Worker:
+    """A feature worker that takes everything."""
+
+    def __init__(self) -> None:
+        self.batches: list[CandleBatch] = []
+
+    async def ingest(self, batch: CandleBatch) -> str:
+        self.batches.append(batch)
+        return "worker"
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    return install(monkeypatch, "market_stream")
+
+
+def stream_over(folder: Path, worker: Worker | None = None, *overrides: str) -> MarketStream:
+    config = config_for(folder, "exchanges.binance.instruments=[BTC-USDT]", *overrides)
+    workers = [] if worker is None else [(worker, frozenset([BTC]))]
+    wiring = replace(WIRING, starts_at=START)
+    return MarketStream("stream-binance-0", config, wiring, "binance", ("BTC-USDT",), workers)
+
+
+async def prepared(folder: Path, *overrides: str) -> MarketStream:
+    stream = stream_over(folder, None, *overrides)
+    await stream.prepare(REPLAYED)
+    return stream
+
+
+async def take(stream: MarketStream, events: list[Trade]) -> None:
+    """What a connection does: trades in batches, and a tick after each."""
+    for start in range(0, len(events), 50):
+        await stream.events(events[start : start + 50])
+        await stream._tick(stream._watermark())
+
+
+def content(candles: list[Candle]) -> list[Candle]:
+    return [msgspec.structs.replace(bar, version=0) for bar in candles]
+
+
+def assert_candles_are_those_of_trades(memory: Memory) -> None:
+    every = {trade.trade_id: trade for trade in memory.rows["trades"]}.values()
+    closed_through = max(trade.exchange_time for trade in every) - GRACE
+    stored = [bar for bar in memory.newest("candles") if bar.is_closed]
+    for timeframe in (Timeframe.S1, Timeframe.M1, Timeframe.M5):
+        found = [bar for bar in stored if bar.timeframe == timeframe]
+        whole = resample(candles_from_trades(every), timeframe)
+        assert content(found) == content([b for b in whole if b.close_time <= closed_through])
+
+
+async def test_stream_replayed_twice_leaves_the_candles_as_they_were(
+    memory: Memory, tmp_path: Path
+) -> None:
+    everything = trades(1, 400)
+    first = await prepared(tmp_path)
+    await take(first, everything)
+    await first.drain()
+    before = content([bar for bar in memory.newest("candles") if bar.is_closed])
+    second = await prepared(tmp_path)
+    await take(second, everything)
+    await second.drain()
+    after = content([bar for bar in memory.newest("candles") if bar.is_closed])
+    assert after == before
+    assert_candles_are_those_of_trades(memory)
+
+
+async def test_stream_after_a_kill_folds_only_what_no_candle_holds(
+    memory: Memory, tmp_path: Path
+) -> None:
+    everything = trades(1, 400)
+    killed = await prepared(tmp_path)
+    await take(killed, everything[:250])
+    # Its last candles were lost with it, and so was a trade between two that were stored.
+    memory.rows["candles"] = memory.rows["candles"][:-5]
+    memory.rows["trades"].remove(everything[240])
+    again = await prepared(tmp_path)
+    await take(again, everything)
+    assert again._builder.duplicates > 0, "what memory holds is known by its id"
+    assert_candles_are_those_of_trades(memory)
+    folded = {bar.open_time: bar for bar in memory.newest("candles") if bar.timeframe == "1s"}
+    assert folded[everything[240].exchange_time].trade_count == 1
+
+
+async def test_stream_trades_below_the_last_stored_one_are_stored_but_not_folded_again(
+    memory: Memory, tmp_path: Path
+) -> None:
+    memory.rows["trades"] = trades(1, 400)
+    stream = await prepared(tmp_path)
+    held = stream._builder.held_trades
+    await stream.events(memory.rows["trades"][:100])
+    assert stream._builder.held_trades == held
+    assert stream._builder.late_beyond_memory() == []
+    assert len(memory.rows["trades"]) == 500, "the store knows which of them it has"
+
+
+async def test_stream_replay_is_finished_only_after_its_last_trade(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.actors.market_stream.TICK_S", 0.001)
+    everything = trades(1, 3_000, step=NS_PER_S // 10)
+    recorder = Recorder(tmp_path / "frames", "binance", DataClock(START))
+    for event in everything:
+        recorder.record(event.receive_time, frame_of(event))
+    recorder.close()
+    server = ReplayServer(inspect_recordings([tmp_path / "frames"]), "max")
+    urls = await server.start()
+    stream = stream_over(tmp_path)
+    finished = asyncio.Event()
+    finish = stream._finish_replay
+
+    async def finish_and_say() -> None:
+        await finish()
+        finished.set()
+
+    monkeypatch.setattr(stream, "_finish_replay", finish_and_say)
+    await stream.prepare(replace(REPLAYED, ws_url=urls["binance"]))
+    await stream.run()
+    await asyncio.wait_for(finished.wait(), 20)
+    assert len(memory.rows["trades"]) == len(everything)
+    assert_candles_are_those_of_trades(memory)
+    forming = [
+        bar for bar in memory.newest("candles") if bar.timeframe == "1m" and not bar.is_closed
+    ]
+    assert [bar.trade_count for bar in forming] == [600]
+    assert stream.details()["ended"]
+    await stream.drain()
+    await server.stop()
+
+
+async def test_stream_drain_writes_forming_candles_and_hands_on_the_last_closed(
+    memory: Memory, tmp_path: Path
+) -> None:
+    worker = Worker()
+    stream = stream_over(tmp_path, worker)
+    await stream.prepare(REPLAYED)
+    stream.phase = Phase.RUNNING
+    stream.spawn(stream._feeds[0].run(), "handing candles on")
+    await stream.events(trades(1, 90))
+    await stream.drain()
+    forming = [bar for bar in memory.rows["candles"] if not bar.is_closed]
+    assert {bar.timeframe for bar in forming} == {tf.value for tf in Timeframe}
+    (minute,) = [bar for batch in worker.batches for bar in batch.closed]
+    assert (minute.timeframe, minute.open_time, minute.trade_count) == ("1m", START, 60)
+    assert memory.closed == ["writer", "bus", "store"]
+    await stream.drain()
+    assert memory.closed == ["writer", "bus", "store"]
+
+
+async def test_stream_drain_closes_everything_though_the_store_is_gone(
+    memory: Memory, tmp_path: Path
+) -> None:
+    stream = await prepared(tmp_path)
+    memory.store_is_down = True
+    with pytest.raises(StoreUnavailable, match="3 rows"):
+        await stream.drain()
+    assert memory.closed == ["writer", "bus", "store"]
+    assert stream.phase is Phase.DRAINED
+
+
+async def test_stream_trade_from_the_future_is_set_aside_and_moves_no_time(
+    memory: Memory, tmp_path: Path
+) -> None:
+    stream = await prepared(tmp_path)
+    good = trade(1, START)
+    wrong = msgspec.structs.replace(trade(2, START), exchange_time=START + 10 * AHEAD_NS)
+    await stream.events([good, wrong])
+    assert memory.rows["trades"] == [good]
+    assert stream._watermark() == START
+    (letter,) = memory.rows["dead_letters"]
+    assert (letter.kind, letter.exchange) == ("future_time", "binance")
+    assert msgspec.json.decode(letter.frame, type=Trade) == wrong
+
+
+async def test_stream_keeps_dead_letters(memory: Memory, tmp_path: Path) -> None:
+    stream = await prepared(tmp_path)
+    letter = DeadLetter("binance", "not_json", "garbage", b"{", 1, START)
+    await stream.dead_letter(letter)
+    assert memory.rows["dead_letters"] == [letter]
+
+
+async def test_stream_without_a_bus_goes_on_closing_candles(memory: Memory, tmp_path: Path) -> None:
+    stream = await prepared(tmp_path)
+    memory.bus_is_down = True
+    await take(stream, trades(1, 400))
+    assert_candles_are_those_of_trades(memory)
+
+
+async def test_stream_book_tops_are_the_last_of_each_interval_whenever_it_ticks(
+    memory: Memory, tmp_path: Path
+) -> None:
+    stream = await prepared(tmp_path, "exchanges.binance.book_top_every_ms=1000")
+    for offset in (100, 400, 900, 1100, 2500):
+        await stream.events([top(START + offset * NS_PER_MS)])
+        await stream._tick(stream._watermark())
+    stored = [(found.receive_time - START) // NS_PER_MS for found in memory.rows["book_tops"]]
+    assert stored == [900, 1100]
+
+
+async def test_stream_takes_over_the_gaps_that_an_earlier_process_left_open(
+    memory: Memory, tmp_path: Path
+) -> None:
+    def gap(name: str, instrument: str, to_time: int | None) -> Gap:
+        return Gap(
+            name, "binance", instrument, "trades", "stale", None, None, START, to_time, START
+        )
+
+    memory.rows["feed_gaps"] = [
+        gap("mine", "BTC-USDT", None),
+        gap("a-hole", "BTC-USDT", START + 1),
+        gap("anothers", "ETH-USDT", None),
+    ]
+    await prepared(tmp_path)
+    (closed,) = memory.rows["feed_gaps"][3:]
+    assert (closed.gap_id, closed.to_time, closed.how) == ("mine", START, "restarted")
+    assert closed.repaired_at == START
+
+
+@pytest.fixture
+async def late(memory: Memory, tmp_path: Path) -> MarketStream:
+    """A stream that was told a trade long after its memory let that second go."""
+    stream = await prepared(tmp_path)
+    everything = trades(1, 1_000)
+    await take(stream, everything[:30] + everything[31:])
+    await take(stream, [everything[30]])
+    return stream
+
+
+async def test_stream_trade_later_than_memory_rebuilds_all_that_holds_it(
+    late: MarketStream, memory: Memory
+) -> None:
+    late._closed += await late._late.rebuild()
+    await late._tick(late._watermark())
+    assert_candles_are_those_of_trades(memory)
+
+
+async def test_stream_trade_later_than_memory_waits_for_a_store_that_is_down(
+    late: MarketStream, memory: Memory
+) -> None:
+    memory.store_is_down = True
+    assert await late._late.rebuild() == []
+    memory.store_is_down = False
+    late._closed += await late._late.rebuild()
+    await late._tick(late._watermark())
+    assert_candles_are_those_of_trades(memory)
+
+
+async def test_stream_rebuilt_candles_are_told_once_beside_those_that_closed_meanwhile(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.actors.market_stream.TICK_S", 0.0)
+    stream = await prepared(tmp_path)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def rebuild() -> list[Candle]:
+        asked.set()
+        await answer.wait()
+        answer.clear()
+        return [candle(2)]
+
+    monkeypatch.setattr(stream._late, "rebuild", rebuild)
+    stream._closed = [candle(0)]
+    stream.spawn(stream._rebuild_for_ever(), "rebuilding candles")
+    await asked.wait()
+    await stream._tick(START)
+    stream._closed.append(candle(1))
+    asked.clear()
+    answer.set()
+    await asked.wait()
+    await stream._tick(START)
+    assert [bar.open_time for bar in memory.rows["candles"]] == [0, 1, 2]
+    await stream.drain()

@@ -274,6 +274,11 @@ class SentimentConfig(Section):
     """Most texts scored at once."""
     half_life_share: PositiveFloat = 0.5
     """Half-life of a text's weight, as a share of the window."""
+    fear_greed_url: str = ""
+    """Where the Fear & Greed index is read, in alternative.me's JSON; empty reads the
+    simulator's where that runs, else none."""
+    fear_greed_every_s: PositiveFloat = 3600.0
+    """Seconds between looks at it."""
 
 
 class RankingConfig(Section):

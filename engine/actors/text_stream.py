@@ -17,6 +17,7 @@ from engine.errors import SourceError
 from engine.metrics import ERRORS, EVENTS
 from engine.sentiment.aggregate import Aggregator, ScoredText
 from engine.sources.base import Source, load_author_key
+from engine.sources.fear_greed import SERIES, FearGreed
 from engine.sources.mentions import MentionFinder
 from engine.sources.registry import open_source
 from engine.store.client import Store
@@ -136,6 +137,9 @@ class TextStream(EngineActor):
             self._unread.add(source_config.name)
             self.spawn(self._read(source, source_config), f"source {source_config.name}")
         self.spawn(self._aggregate_each_minute(aggregator), "aggregating")
+        mood_url = self._config.sentiment.fear_greed_url or (news_url and f"{news_url}/fng/")
+        if mood_url:
+            self.spawn(self._read_mood(FearGreed(mood_url, self._clock)), "market mood")
         self.phase = Phase.RUNNING
 
     async def _restore(self, aggregator: Aggregator, since: int, model: str) -> list[TextItem]:
@@ -177,6 +181,18 @@ class TextStream(EngineActor):
                 await self._take(batch)
             self._unread.discard(config.name)
             await asyncio.sleep(min(RETRY_CAP_S, config.poll_s * 2 ** min(failures, 10)))
+
+    async def _read_mood(self, index: FearGreed) -> None:
+        while True:
+            try:
+                await self._writer.put("market_mood", await index.poll())
+                self._trouble.pop(SERIES, None)
+            except SourceError as error:
+                ERRORS.labels("source", SERIES).inc()
+                if SERIES not in self._trouble:
+                    self.log.warning("%s", error)
+                self._trouble[SERIES] = str(error)
+            await asyncio.sleep(self._config.sentiment.fear_greed_every_s)
 
     async def _take(self, items: list[TextItem]) -> None:
         scores = await self._score(items)

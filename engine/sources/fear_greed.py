@@ -7,13 +7,53 @@ https://alternative.me/crypto/fear-and-greed-index/ (section API).
 
 from __future__ import annotations
 
+import httpx
 import msgspec
 
-from engine.clock import NS_PER_S
+from engine.clock import NS_PER_S, Clock
 from engine.domain.text import MarketMood
 from engine.errors import SourceError
 
 SERIES = "fear_greed"
+DAYS_ASKED = 30
+TIMEOUT_S = 15.0
+
+
+class FearGreed:
+    """Reads the index from where it is published; each value is given once.
+
+    Parameters
+    ----------
+    url
+        Address of the JSON document.
+    clock
+        When a value became available to us.
+    """
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._url = url
+        self._clock = clock
+        self._newest = -1
+
+    async def poll(self) -> list[MarketMood]:
+        """Return the values that are new since the last time, oldest first.
+
+        Raises
+        ------
+        SourceError
+            Where it cannot be reached or read; the next time misses nothing.
+        """
+        try:
+            async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+                answer = await client.get(self._url, params={"limit": DAYS_ASKED})
+        except httpx.HTTPError as error:
+            raise SourceError(f"Fear & Greed: {self._url} does not answer: {error}") from None
+        if not answer.is_success:
+            raise SourceError(f"Fear & Greed: {self._url} answered {answer.status_code}")
+        moods = read_fear_greed(answer.content, self._clock.now_ns())
+        fresh = [mood for mood in moods if mood.time > self._newest]
+        self._newest = max([self._newest, *(mood.time for mood in fresh)])
+        return fresh
 
 
 class _Value(msgspec.Struct):

@@ -59,6 +59,7 @@ def test_engine_fills_every_table_of_the_live_path(engine: tuple[Command, str]) 
                 "sentiment_aggregates",
                 "features",
                 "signals",
+                "market_mood",
             )
         )
 

@@ -8,7 +8,7 @@ from engine.clock import NS_PER_S, DataClock
 from engine.config import SourceConfig
 from engine.errors import ConfigError, SourceError
 from engine.sources.base import AuthorHasher, Memory, load_author_key, text_id
-from engine.sources.fear_greed import read_fear_greed
+from engine.sources.fear_greed import FearGreed, read_fear_greed
 from engine.sources.feed import plain_text
 from engine.sources.mentions import MentionFinder
 from engine.sources.registry import open_source
@@ -281,6 +281,27 @@ def test_fear_greed_answer_gives_moods_oldest_first():
     for wrong in (b"{}", answer.replace(b"40", b"140"), answer.replace(b"200", b"x")):
         with pytest.raises(SourceError, match="Fear & Greed"):
             read_fear_greed(wrong)
+
+
+async def test_fear_greed_gives_each_value_once_and_tells_what_is_wrong():
+    answers = [
+        (200, b'{"data":[{"value":"9","timestamp":"100"}]}'),
+        (500, b""),
+        (200, b'{"data":[{"value":"40","timestamp":"200"},{"value":"9","timestamp":"100"}]}'),
+    ]
+
+    async def answer(request):
+        status, body = answers.pop(0)
+        return web.Response(status=status, body=body)
+
+    async with served(fng__=answer) as url:
+        index = FearGreed(f"{url}/fng/", DataClock(NOW))
+        assert [mood.value for mood in await index.poll()] == [9.0]
+        with pytest.raises(SourceError, match="answered 500"):
+            await index.poll()
+        assert [mood.value for mood in await index.poll()] == [40.0]
+    with pytest.raises(SourceError, match="does not answer"):
+        await index.poll()
 
 
 def test_plain_text_markup_gives_what_a_reader_sees():

@@ -10,7 +10,7 @@ import msgspec
 from engine.bus.client import Bus
 from engine.clock import NS_PER_S
 from engine.domain.market import Gap
-from engine.domain.signal import Alert
+from engine.domain.signal import Alert, AlertKind
 from engine.errors import BusError
 from engine.metrics import ERRORS
 from engine.store.writer import BatchWriter
@@ -93,22 +93,24 @@ class GapBook:
 
     def _alert(self, gap: Gap, *, known: bool) -> Alert:
         market = f"{gap.exchange}:{gap.instrument}"
-        raised_at = gap.opened_at
-        if gap.repaired_at is not None or (known and gap.to_time is not None):
-            raised_at = gap.repaired_at or gap.to_time or gap.opened_at
-            kind, severity, text = "feed_recovered", "info", f"{market} {gap.channel} is back"
+        is_over = gap.repaired_at is not None or (known and gap.to_time is not None)
+        if is_over:
+            text = f"{market} {gap.channel} is back"
         elif gap.cause == "stale":
-            kind, severity, text = "feed_stale", "warning", f"{market} {gap.channel} is silent"
+            text = f"{market} {gap.channel} is silent"
         else:
-            kind, severity = "feed_gap", "warning"
             text = f"{market} {gap.channel} has a gap ({gap.cause})"
+        kind: AlertKind = (
+            "feed_recovered" if is_over else "feed_stale" if gap.cause == "stale" else "feed_gap"
+        )
+        ended_at = gap.repaired_at or gap.to_time or gap.opened_at
         return Alert(
             alert_id=f"{gap.gap_id}-{kind}",
-            kind=kind,  # type: ignore[arg-type]
-            severity=severity,  # type: ignore[arg-type]
+            kind=kind,
+            severity="info" if is_over else "warning",
             subject=market,
             message=text,
-            raised_at=raised_at,
+            raised_at=ended_at if is_over else gap.opened_at,
         )
 
     def instruments(self, now: int) -> set[str]:

@@ -60,12 +60,13 @@ def with_replay(
     """
     recordings = inspect_recordings([Path(file) for file in files])
     tree = config.model_dump(mode="json")
-    exchanges: dict[str, dict[str, object]] = {}
+    instruments: dict[str, dict[str, None]] = {}
     for recording in recordings:
-        venue = tree["exchanges"].get(recording.exchange, {})
-        known = exchanges.get(recording.exchange, {}).get("instruments", [])
-        instruments = list(dict.fromkeys([*known, *recording.instruments]))  # type: ignore[misc]
-        exchanges[recording.exchange] = {**venue, "instruments": instruments, "shards": 1}
+        instruments.setdefault(recording.exchange, {}).update(dict.fromkeys(recording.instruments))
+    exchanges = {
+        name: {**tree["exchanges"].get(name, {}), "instruments": list(names), "shards": 1}
+        for name, names in instruments.items()
+    }
     tree["exchanges"] = exchanges
     tree["simulator"]["enabled"] = False
     tree["sources"] = []

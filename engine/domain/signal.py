@@ -8,6 +8,8 @@ import msgspec
 
 Direction = Literal["bullish", "neutral", "bearish"]
 
+AlertKind = Literal["feed_stale", "feed_gap", "feed_recovered", "actor_restarted", "direction_flip"]
+
 
 class Contribution(msgspec.Struct, frozen=True):
     """One factor's part of a score. The contributions of a signal sum to its score."""
@@ -98,7 +100,7 @@ class Alert(msgspec.Struct, frozen=True):
     """Something a person would want to be told."""
 
     alert_id: str
-    kind: Literal["feed_stale", "feed_gap", "feed_recovered", "actor_restarted", "direction_flip"]
+    kind: AlertKind
     severity: Literal["info", "warning", "critical"]
     subject: str
     """Market, instrument or actor it speaks of."""

@@ -71,7 +71,8 @@ def inspect_recordings(paths: Iterable[Path]) -> list[Recording]:
     Returns
     -------
     list of Recording
-        By path.
+        By path. A file without a frame (a recorder that was killed at once leaves one) is passed
+        over where others hold some.
 
     Raises
     ------
@@ -79,7 +80,13 @@ def inspect_recordings(paths: Iterable[Path]) -> list[Recording]:
         Where a path does not exist, a folder has no recordings, a file is malformed, empty or
         of no known exchange.
     """
-    return [_inspect(path) for path in _files(paths)]
+    files = _files(paths)
+    for path in files:
+        _declared_exchange(path)  # even one without frames must not be somebody else's
+    filled = [path for path in files if next(read_frames(path), None) is not None]
+    if not filled:
+        raise RecordingError(f"recording {files[0]} is empty: there is no frame to replay")
+    return [_inspect(path) for path in filled]
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
@@ -114,15 +121,21 @@ def _inspect(path: Path) -> Recording:
     return Recording(path, name, tuple(sorted(instruments)), min(times), max(times), len(times))
 
 
-def _exchange_of(path: Path) -> str:
+def _declared_exchange(path: Path) -> str | None:
+    """Return the exchange that a recording's first line names, None where it has no such line."""
     header = read_header(path)
-    if header is not None:
-        if header.exchange not in EXCHANGES:
-            raise RecordingError(
-                f"recording {path} is of exchange {header.exchange!r}, which has no adapter; "
-                f"known are {', '.join(EXCHANGES)}"
-            )
-        return header.exchange
+    if header is not None and header.exchange not in EXCHANGES:
+        raise RecordingError(
+            f"recording {path} is of exchange {header.exchange!r}, which has no adapter; "
+            f"known are {', '.join(EXCHANGES)}"
+        )
+    return None if header is None else header.exchange
+
+
+def _exchange_of(path: Path) -> str:
+    declared = _declared_exchange(path)
+    if declared is not None:
+        return declared
     probe = list(islice(read_frames(path), PROBE_FRAMES))
     score, name = max((_recognised(name, probe), name) for name in EXCHANGES)
     if score == 0:

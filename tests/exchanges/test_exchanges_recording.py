@@ -128,7 +128,7 @@ def test_inspect_finds_exchange_instruments_and_range(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "of no known exchange"),
+        (b"", "wrong.gz is empty: there is no frame to replay"),
         (b"5 {}\n", "of no known exchange"),
         (b'# {"format":2,"exchange":"binance"}\n', "is of format 2; this engine reads 1"),
         (b'# {"format":1,"exchange":"mtgox"}\n', "'mtgox', which has no adapter"),
@@ -140,6 +140,16 @@ def test_inspect_wrong_file_says_why(tmp_path: Path, content: bytes, message: st
     path.write_bytes(gzip.compress(content))
     with pytest.raises(RecordingError, match=message):
         inspect_recordings([path])
+
+
+def test_inspect_file_without_frames_among_others_is_passed_over(tmp_path: Path) -> None:
+    frame = b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1,"s":"BTCUSDT","t":7,"p":"1.5",'
+    frame += b'"q":"2.0","T":1,"m":true,"M":true}}'
+    header = b'# {"format":1,"exchange":"binance"}\n'
+    (tmp_path / "a.gz").write_bytes(gzip.compress(header))
+    (tmp_path / "b.gz").write_bytes(gzip.compress(header + encode_line(NOW, frame)))
+    (found,) = inspect_recordings([tmp_path])
+    assert (found.path.name, found.frames) == ("b.gz", 1)
 
 
 def test_inspect_missing_and_empty_places_say_so(tmp_path: Path) -> None:

@@ -68,19 +68,6 @@ def missing_ranges(
     return found
 
 
-def pages(missing: TimeRange, timeframe: Timeframe, bars_per_request: int) -> list[TimeRange]:
-    """Cut a stretch into requests of at most `bars_per_request` bars.
-
-    Examples
-    --------
-    >>> pages(TimeRange(0, 3_000_000_000), Timeframe.S1, 2)
-    [TimeRange(start=0, end=2000000000), TimeRange(start=2000000000, end=3000000000)]
-    """
-    length = timeframe.ns * bars_per_request
-    starts = range(missing.start, missing.end, length)
-    return [TimeRange(start, min(start + length, missing.end)) for start in starts]
-
-
 def accepted(
     fetched: Iterable[Candle], held: Iterable[Candle], covered: Sequence[TimeRange]
 ) -> list[Candle]:

@@ -10,7 +10,6 @@ from engine.candles.backfill import (
     accepted,
     missing_ranges,
     needed_range,
-    pages,
     restore_ranges,
 )
 from engine.candles.resample import resample
@@ -48,14 +47,6 @@ def test_missing_ranges_finds_head_hole_and_tail():
 
 def test_missing_ranges_of_nothing_wanted_is_empty():
     assert missing_ranges([], Timeframe.H1, 5, HOUR) == []
-
-
-def test_pages_cover_the_range_once():
-    assert pages(TimeRange(0, 5 * HOUR), Timeframe.H1, 2) == [
-        (0, 2 * HOUR),
-        (2 * HOUR, 4 * HOUR),
-        (4 * HOUR, 5 * HOUR),
-    ]
 
 
 def test_accepted_keeps_exact_candles_and_replaces_partial_ones():

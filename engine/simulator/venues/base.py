@@ -38,10 +38,6 @@ class Client:
         self.messages_ns: list[int] = []
         """When its latest messages came."""
 
-    def wants(self, feed: Feed, instrument: str) -> bool:
-        """Whether it subscribed to a feed of an instrument."""
-        return (feed, instrument) in self.wanted
-
 
 class DayFigures(NamedTuple):
     """A market's last 24 hours, in quote currency and base currency."""

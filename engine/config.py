@@ -29,6 +29,7 @@ from pydantic.fields import FieldInfo
 
 from engine.clock import parse_iso_utc
 from engine.domain.instrument import ExchangeName, Instrument
+from engine.domain.market import Channel
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError, InstrumentError
 
@@ -77,6 +78,10 @@ class RetentionConfig(Section):
     trades: int = Field(90, ge=0)
     """Days that rows of ``trades`` stay; 0 for ever. The other tables likewise."""
     book_tops: int = Field(14, ge=0)
+    book_snapshots: int = Field(30, ge=0)
+    book_deltas: int = Field(7, ge=0)
+    perpetuals: int = Field(365, ge=0)
+    instruments: int = Field(0, ge=0)
     candles: int = Field(1825, ge=0)
     feed_gaps: int = Field(1825, ge=0)
     texts: int = Field(365, ge=0)
@@ -103,7 +108,10 @@ class StoreConfig(Section):
     flush_rows: PositiveInt = 20_000
     """A batch is written when it has this many rows."""
     buffer_rows: PositiveInt = 200_000
-    """Rows held while the store does not answer; then reading from the socket pauses."""
+    """Rows held in memory; while the store does not answer, what is above goes to disk."""
+    spool_mb: int = Field(1024, ge=0)
+    """Disk that each writer may take below ``data_dir/spool`` while the store does not answer,
+    MiB; when it is full, reading from the socket pauses. 0 keeps everything in memory."""
     retention: RetentionConfig = RetentionConfig()
 
 
@@ -127,12 +135,28 @@ class ExchangeConfig(Section):
     """REST endpoint; empty takes the venue's own public one."""
     instruments: tuple[str, ...] = ()
     """Canonical names (``BTC-USDT``); empty takes none."""
-    channels: tuple[Literal["trades", "book_top"], ...] = ("trades", "book_top")
-    """What to subscribe to."""
+    channels: tuple[Channel, ...] = ("trades", "book_top")
+    """What to subscribe to: trades, book_top (best bid and ask), book (L2), perpetual (mark price,
+    funding and open interest, of perpetuals)."""
     book_top_every_ms: int = Field(250, ge=0)
     """Of each market's book tops the last in so many ms is kept; 0 keeps all."""
+    book_snapshot_every_ms: PositiveInt = 1000
+    """Of each L2 book the best levels are kept this often, ms, if it has changed."""
+    book_snapshot_levels: PositiveInt = 20
+    """Levels a side that are kept."""
+    book_deltas: bool = False
+    """Whether every applied change of an L2 book is kept too."""
     shards: PositiveInt = 1
     """Stream actors (and connections) that share the instruments."""
+    redundancy: int = Field(1, ge=1, le=2)
+    """2 has a second actor, on another node where there is one, stream the same; the first to
+    deliver a trade wins."""
+    rotate_after_s: PositiveFloat | None = None
+    """Age at which a connection is replaced by a new one, s; none takes what the venue needs."""
+    repair: bool = True
+    """Fetch missing trades over REST."""
+    metadata_every_s: PositiveFloat = 900.0
+    """Seconds between looks at what the venue lists."""
     rest_per_second: PositiveFloat | None = None
     """REST requests a second; none takes what the venue allows everybody."""
     stale_after_ms: PositiveInt = 60_000

@@ -10,11 +10,20 @@ from engine.errors import InstrumentError
 ExchangeName = Literal["binance", "binance_perp", "coinbase", "kraken", "bybit", "okx"]
 """Venues by our name for them."""
 
-_NAME = re.compile(r"^(?P<base>[A-Z0-9]{1,20})-(?P<quote>[A-Z0-9]{1,10})(?P<perp>-PERP)?$")
+_NAME = re.compile(
+    r"^(?P<base>[A-Z0-9]{1,20})(?:~(?P<generation>[2-9]|[1-9][0-9]))?-(?P<quote>[A-Z0-9]{1,10})"
+    r"(?:(?P<perp>-PERP)|-(?P<expiry>[0-9]{6}))?$"
+)
 
 
 class Instrument(NamedTuple):
-    """What is traded: ``BASE-QUOTE``, or ``BASE-QUOTE-PERP`` for a perpetual swap.
+    """What is traded.
+
+    ``BASE-QUOTE``, ``BASE-QUOTE-PERP`` for a perpetual swap, or ``BASE-QUOTE-YYMMDD`` for a
+    future that expires.
+
+    A symbol that a venue delists and later lists again is another instrument, though it bears
+    the old name: its `generation` is 2, written ``BASE~2-QUOTE``.
 
     Everywhere else instruments travel as their canonical text; this splits one.
 
@@ -24,11 +33,17 @@ class Instrument(NamedTuple):
     'BTC'
     >>> str(Instrument("ETH", "USDT", perpetual=True))
     'ETH-USDT-PERP'
+    >>> Instrument.parse("LUNA~2-USDT").generation
+    2
     """
 
     base: str
     quote: str
     perpetual: bool = False
+    expiry: str | None = None
+    """Day of expiry, YYMMDD; None where there is none."""
+    generation: int = 1
+    """Counts the instruments that bore this name on their venue."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -37,7 +52,7 @@ class Instrument(NamedTuple):
         Raises
         ------
         InstrumentError
-            Where `text` is not ``BASE-QUOTE`` or ``BASE-QUOTE-PERP`` in capitals.
+            Where `text` is of none of the three forms, in capitals.
         """
         match = _NAME.match(text)
         if match is None:
@@ -45,10 +60,18 @@ class Instrument(NamedTuple):
                 f"instrument {text!r} is not of the form BASE-QUOTE or BASE-QUOTE-PERP, "
                 "for example BTC-USDT"
             )
-        return cls(match["base"], match["quote"], match["perp"] is not None)
+        return cls(
+            match["base"],
+            match["quote"],
+            match["perp"] is not None,
+            match["expiry"],
+            int(match["generation"] or 1),
+        )
 
     def __str__(self) -> str:
-        return f"{self.base}-{self.quote}" + ("-PERP" if self.perpetual else "")
+        again = f"~{self.generation}" if self.generation > 1 else ""
+        tail = "-PERP" if self.perpetual else f"-{self.expiry}" if self.expiry else ""
+        return f"{self.base}{again}-{self.quote}{tail}"
 
 
 class Market(NamedTuple):

@@ -13,9 +13,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from engine.domain.instrument import Instrument
-from engine.domain.market import Candle, Channel, MarketEvent, SymbolMetadata
+from engine.domain.market import (
+    BookUpdate,
+    Candle,
+    Channel,
+    LevelText,
+    MarketEvent,
+    SymbolMetadata,
+    Trade,
+    TradeRange,
+)
 from engine.domain.timeframe import Timeframe
-from engine.errors import FrameError
+from engine.errors import FrameError, VenueError
 
 QUOTES = ("FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USD", "EUR", "GBP", "TRY", "BRL", "BTC", "ETH")
 """Quote currencies that a symbol without a separator is guessed to end in, longest first."""
@@ -32,7 +41,10 @@ class Limits:
     candles_per_request: int
     """Most candles in one REST answer."""
     requests_per_second: float
-    """REST requests a second that stay well below the venue's limit."""
+    """REST requests a second that stay well below the venue's limit, from one address."""
+    connects: tuple[int, float] = (60, 60.0)
+    """Connections that one address may open, and in how many seconds: half of what the venue
+    allows, so that its own clock and other programs find room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +61,8 @@ class Exchange(ABC):
     """One venue's protocol, as pure functions and a map of symbols.
 
     An instance is cheap and belongs to one connection: it remembers the instruments that it
-    was told of by `track` (which `subscribe` and `parse_metadata` call), because a symbol such
-    as ``BTCUSDT`` does not say where the base ends.
+    was told of by `track` (which `subscribe` calls), because a symbol such as ``BTCUSDT`` does not
+    say where the base ends.
 
     Parameters
     ----------
@@ -68,12 +80,28 @@ class Exchange(ABC):
     limits: ClassVar[Limits]
     intervals: ClassVar[Mapping[Timeframe, str]]
     """Timeframes whose candles the venue offers -> its own name for them."""
+    channels: ClassVar[frozenset[Channel]] = frozenset({"trades", "book_top"})
+    """What it offers."""
     ping_interval_s: ClassVar[float | None] = None
     """Seconds between application pings; None where WebSocket pings suffice."""
+    rotate_after_s: ClassVar[float | None] = None
+    """Age at which a connection is replaced, safely before the venue ends it; None where it
+    never does."""
+    counts_trades: ClassVar[bool] = True
+    """Whether trade ids are consecutive per market, so that a skipped id is a missing trade."""
+    book_levels: ClassVar[int] = 0
+    """Levels a side of the subscribed L2 book, beyond which levels are cut off; 0 keeps all."""
+    checksum_levels: ClassVar[int] = 0
+    """Levels a side that the venue's book checksum covers; 0 where it sends none."""
+    poll_every_s: ClassVar[float] = 15.0
+    """Seconds between two rounds of `poll_requests`."""
 
     def __init__(self, *, guess_symbols: bool = False) -> None:
         self._guess_symbols = guess_symbols
         self._instruments: dict[str, str] = {}
+        self.contract_sizes: dict[str, float] = {}
+        """Instrument -> base currency in one unit of the venue's amounts, where that is not 1.
+        The owner fills it in from the metadata; a recording keeps it in its header."""
 
     # -- names ---------------------------------------------------------------------------
 
@@ -84,8 +112,16 @@ class Exchange(ABC):
         Raises
         ------
         InstrumentError
-            Where `instrument` is not of the form ``BASE-QUOTE``.
+            Where `instrument` is no canonical name, or of a kind that the venue does not trade.
         """
+
+    def group(self, instrument: str) -> str:
+        """Return which instruments can share a connection with this one: those of one group.
+
+        Bybit has an address for spot and one for linear perpetuals, with equal symbols.
+        """
+        del instrument
+        return ""
 
     @abstractmethod
     def guess_instrument(self, symbol: str) -> str | None:
@@ -160,15 +196,57 @@ class Exchange(ABC):
         """Return the application ping to send every `ping_interval_s`, None where there is none."""
         return None
 
+    # -- books ---------------------------------------------------------------------------
+
+    def book_request(self, instrument: str) -> RestRequest | None:
+        """Return the REST request for a book's snapshot, None where the stream sends one.
+
+        Where it is None, `resubscribe_book` brings a new snapshot.
+        """
+        del instrument
+        return None
+
+    def parse_book(self, body: bytes, instrument: str, receive_time: int) -> BookUpdate:
+        """Decode the answer to `book_request`.
+
+        Raises
+        ------
+        VenueError
+            Where the answer is an error or cannot be understood.
+        """
+        raise VenueError(f"{self.name} has no books over REST ({instrument}: {body[:120]!r})")
+
+    def resubscribe_book(self, instrument: str) -> list[str]:
+        """Return the messages that make the venue send a new snapshot of one book."""
+        del instrument
+        return []
+
+    def checksum(self, bids: Sequence[LevelText], asks: Sequence[LevelText]) -> int:
+        """Return the venue's checksum of a book, unsigned 32 bits.
+
+        Parameters
+        ----------
+        bids, asks
+            The best `checksum_levels` levels (or as many as there are), best first, in the
+            venue's own digits.
+        """
+        del bids, asks
+        return 0
+
     # -- REST ----------------------------------------------------------------------------
 
     @abstractmethod
-    def metadata_request(self) -> RestRequest:
-        """Return the request for the list of symbols."""
+    def metadata_requests(self) -> list[RestRequest]:
+        """Return the requests for the lists of symbols."""
+
+    def next_metadata_request(self, request: RestRequest, body: bytes) -> RestRequest | None:
+        """Return the request for the page behind the one answered, None behind the last."""
+        del request, body
+        return None
 
     @abstractmethod
     def parse_metadata(self, body: bytes) -> list[SymbolMetadata]:
-        """Decode the answer to `metadata_request` and track what it lists.
+        """Decode one answer to `metadata_requests`.
 
         Symbols that have no canonical name (other than capitals and digits) are left out.
 
@@ -177,6 +255,59 @@ class Exchange(ABC):
         VenueError
             Where the answer is an error or cannot be understood.
         """
+
+    def trades_request(
+        self, wanted: TradeRange, page: Sequence[Trade] | None
+    ) -> RestRequest | None:
+        """Return the request for the next page of past trades.
+
+        Parameters
+        ----------
+        wanted
+            What is wanted. A page may hold more; the caller leaves it out.
+        page
+            The trades of the page before, None for the first.
+
+        Returns
+        -------
+        RestRequest or None
+            None where all of `wanted` was covered, or the venue has no more to give.
+        """
+        del wanted, page
+        return None
+
+    def parse_trades(self, body: bytes, instrument: str, receive_time: int) -> list[Trade]:
+        """Decode the answer to `trades_request`, ascending in venue order.
+
+        Every trade is, field by field but for `receive_time`, what the stream says of it.
+
+        Raises
+        ------
+        VenueError
+            Where the answer is an error or cannot be understood.
+        """
+        del receive_time
+        raise VenueError(f"{self.name} has no past trades ({instrument}: {body[:120]!r})")
+
+    def poll_requests(
+        self, instruments: Sequence[str], channels: Sequence[Channel]
+    ) -> list[RestRequest]:
+        """Return requests for what the stream does not tell, sent every `poll_every_s`."""
+        del instruments, channels
+        return []
+
+    def parse_poll(
+        self, request: RestRequest, body: bytes, receive_time: int
+    ) -> Sequence[MarketEvent]:
+        """Decode the answer to one of `poll_requests`.
+
+        Raises
+        ------
+        VenueError
+            Where the answer is an error or cannot be understood.
+        """
+        del request, receive_time
+        raise VenueError(f"{self.name} is not polled: {body[:120]!r}")
 
     @abstractmethod
     def candle_requests(

@@ -127,7 +127,7 @@ class Binance(Exchange):
 
     def symbol(self, instrument: str) -> str:
         """Return for example ``BTCUSDT``."""
-        base, quote, _ = Instrument.parse(instrument)
+        base, quote, *_ = Instrument.parse(instrument)
         return base + quote
 
     def guess_instrument(self, symbol: str) -> str | None:
@@ -225,9 +225,9 @@ class Binance(Exchange):
         instrument = self.instrument_of(raw.s)
         return BookTop(self.name, instrument, raw.b, raw.B, raw.a, raw.A, raw.u, None, receive_time)
 
-    def metadata_request(self) -> RestRequest:
+    def metadata_requests(self) -> list[RestRequest]:
         """Return the request for ``exchangeInfo``."""
-        return RestRequest("/api/v3/exchangeInfo")
+        return [RestRequest("/api/v3/exchangeInfo")]
 
     def parse_metadata(self, body: bytes) -> list[SymbolMetadata]:
         """Decode ``exchangeInfo``: ``PRICE_FILTER.tickSize`` and ``LOT_SIZE.stepSize``."""
@@ -248,7 +248,6 @@ class Binance(Exchange):
                     lot_size=lot.step_size if lot else None,
                 )
             )
-        self.track(listed.instrument for listed in found)
         return found
 
     def candle_requests(

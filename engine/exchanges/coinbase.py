@@ -224,9 +224,9 @@ class Coinbase(Exchange):
             receive_time,
         )
 
-    def metadata_request(self) -> RestRequest:
+    def metadata_requests(self) -> list[RestRequest]:
         """Return the request for ``products``."""
-        return RestRequest("/products")
+        return [RestRequest("/products")]
 
     def parse_metadata(self, body: bytes) -> list[SymbolMetadata]:
         """Decode ``products``."""
@@ -246,7 +246,6 @@ class Coinbase(Exchange):
                     lot_size=raw.base_increment,
                 )
             )
-        self.track(listed.instrument for listed in found)
         return found
 
     def candle_requests(

@@ -133,7 +133,7 @@ class Kraken(Exchange):
 
     def symbol(self, instrument: str) -> str:
         """Return for example ``BTC/USD``."""
-        base, quote, _ = Instrument.parse(instrument)
+        base, quote, *_ = Instrument.parse(instrument)
         return f"{base}/{quote}"
 
     def guess_instrument(self, symbol: str) -> str | None:
@@ -230,9 +230,9 @@ class Kraken(Exchange):
             receive_time,
         )
 
-    def metadata_request(self) -> RestRequest:
+    def metadata_requests(self) -> list[RestRequest]:
         """Return the request for ``AssetPairs``."""
-        return RestRequest("/0/public/AssetPairs")
+        return [RestRequest("/0/public/AssetPairs")]
 
     def parse_metadata(self, body: bytes) -> list[SymbolMetadata]:
         """Decode ``AssetPairs``; steps come from ``tick_size`` or the counts of decimals."""
@@ -255,7 +255,6 @@ class Kraken(Exchange):
                     lot_size=_step(raw.lot_decimals),
                 )
             )
-        self.track(listed.instrument for listed in found)
         return found
 
     def candle_requests(
@@ -268,7 +267,7 @@ class Kraken(Exchange):
         """
         if timeframe not in self.intervals or start_ns >= end_ns:
             return []
-        base, quote, _ = Instrument.parse(instrument)
+        base, quote, *_ = Instrument.parse(instrument)
         pair = _REST_NAMES.get(base, base) + _REST_NAMES.get(quote, quote)
         return [
             RestRequest(

@@ -126,7 +126,15 @@ class RestClient:
         VenueError
             See `get` and `Exchange.parse_metadata`.
         """
-        return self._exchange.parse_metadata(await self.get(self._exchange.metadata_request()))
+        found: list[SymbolMetadata] = []
+        waiting = self._exchange.metadata_requests()
+        while waiting:
+            request = waiting.pop(0)
+            body = await self.get(request)
+            found += self._exchange.parse_metadata(body)
+            following = self._exchange.next_metadata_request(request, body)
+            waiting += [] if following is None else [following]
+        return found
 
     async def candles(
         self, instrument: str, timeframe: Timeframe, start_ns: int, end_ns: int

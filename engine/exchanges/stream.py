@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from engine.clock import NS_PER_MS, Clock
 from engine.config import ExchangeConfig, ReconnectConfig
-from engine.domain.market import DeadLetter, Gap, Heartbeat, MarketEvent
+from engine.domain.market import BookTop, DeadLetter, Gap, MarketEvent, Trade
 from engine.errors import FrameError, RecordingError, VenueError
 from engine.exchanges.backoff import Backoff
 from engine.exchanges.base import Exchange
@@ -361,7 +361,7 @@ class StreamLoop:
         if not events:
             self._counts.ignored += 1
         for event in events:
-            if isinstance(event, Heartbeat) or self._ledger.accept(event):
+            if not isinstance(event, Trade | BookTop) or self._ledger.accept(event):
                 self._events.append(event)
         self._collect_gaps()
         self._filled.set()

@@ -80,6 +80,11 @@ def texts(name: str) -> Column:
     return Column(name, pa.list_(pa.string()), lambda row: list(getattr(row, name)))
 
 
+def numbers(name: str) -> Column:
+    """Declare a list of floats."""
+    return Column(name, pa.list_(pa.float64()), lambda row: list(getattr(row, name)))
+
+
 def part(name: str, path: str, kind: pa.DataType) -> Column:
     """Declare a field of a field: ``part("agreement", "confidence_parts.agreement", float64)``."""
     outer, _, inner = path.partition(".")

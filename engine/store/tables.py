@@ -13,7 +13,17 @@ from typing import Any
 import pyarrow as pa
 
 from engine.domain.features import FeatureRow
-from engine.domain.market import BookTop, Candle, DeadLetter, Gap, Trade
+from engine.domain.market import (
+    BookDelta,
+    BookSnapshot,
+    BookTop,
+    Candle,
+    DeadLetter,
+    Gap,
+    Listing,
+    PerpetualTick,
+    Trade,
+)
 from engine.domain.sentiment import SentimentAggregate, SentimentScore
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import MarketMood, TextItem
@@ -24,6 +34,7 @@ from engine.store.columns import (
     boolean,
     integer,
     number,
+    numbers,
     part,
     parts,
     raw,
@@ -73,6 +84,13 @@ def _gap_version(gap: Gap) -> int:
 def _gap_fields(values: dict[str, Any]) -> dict[str, Any]:
     values.pop("version")
     return values
+
+
+_LEVELS = ("bid_prices", "bid_amounts", "ask_prices", "ask_amounts")
+
+
+def _level_fields(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {name: tuple(values[name]) for name in _LEVELS}
 
 
 def _text_fields(values: dict[str, Any]) -> dict[str, Any]:
@@ -170,9 +188,59 @@ _TABLES = (
             integer("to_sequence"),
             *map(time, ("from_time", "to_time", "opened_at", "repaired_at")),
             text("how"),
+            text("problem"),
             Column("version", pa.int64(), _gap_version),
         ),
         _gap_fields,
+    ),
+    Table(
+        "book_snapshots",
+        BookSnapshot,
+        (
+            text("exchange"),
+            text("instrument"),
+            *map(numbers, _LEVELS),
+            *map(number, ("spread_bps", "imbalance", "microprice")),
+            integer("sequence"),
+            integer("epoch"),
+            *map(time, ("exchange_time", "receive_time", "as_of")),
+        ),
+        _level_fields,
+    ),
+    Table(
+        "book_deltas",
+        BookDelta,
+        (
+            text("exchange"),
+            text("instrument"),
+            boolean("is_snapshot"),
+            *map(numbers, _LEVELS),
+            integer("sequence"),
+            integer("epoch"),
+            *map(time, ("exchange_time", "receive_time")),
+        ),
+        _level_fields,
+    ),
+    Table(
+        "perpetuals",
+        PerpetualTick,
+        (
+            text("exchange"),
+            text("instrument"),
+            *map(number, ("mark_price", "index_price", "funding_rate")),
+            time("next_funding_time"),
+            number("open_interest"),
+            *map(time, ("exchange_time", "receive_time")),
+        ),
+    ),
+    Table(
+        "instruments",
+        Listing,
+        (
+            *map(text, ("exchange", "instrument", "symbol", "status")),
+            *map(number, ("tick_size", "lot_size", "contract_size")),
+            *map(time, ("listed_at", "delisted_at", "valid_from")),
+        ),
     ),
     Table(
         "texts",

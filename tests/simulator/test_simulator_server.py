@@ -114,7 +114,7 @@ async def test_rest_candles_equal_trades(name):
                 if candle.taker_buy_volume is not None:
                     bought = sum(t.amount for t in trades if t.side == "buy")
                     assert candle.taker_buy_volume == pytest.approx(bought, rel=1e-12)
-            metadata = adapter.metadata_request()
+            [metadata] = adapter.metadata_requests()
             body = (await client.get(metadata.path)).content
             listed = {row.instrument for row in adapter.parse_metadata(body)}
             assert listed == set(MARKETS[name])

@@ -10,7 +10,17 @@ import msgspec
 from engine.clock import NS_PER_S, parse_iso_utc
 from engine.config import RetentionConfig
 from engine.domain.features import FeatureRow
-from engine.domain.market import BookTop, Candle, DeadLetter, Gap, Trade
+from engine.domain.market import (
+    BookDelta,
+    BookSnapshot,
+    BookTop,
+    Candle,
+    DeadLetter,
+    Gap,
+    Listing,
+    PerpetualTick,
+    Trade,
+)
 from engine.domain.sentiment import SentimentAggregate, SentimentScore
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import MarketMood, TextItem
@@ -197,11 +207,79 @@ def letter(number: int) -> DeadLetter:
     return DeadLetter("binance", "not_json", "unexpected '{'", b"\x00\xff{", 70_000, T0 + number)
 
 
+def book_snapshot(number: int) -> BookSnapshot:
+    return BookSnapshot(
+        exchange="okx",
+        instrument="BTC-USDT",
+        bid_prices=(59_999.5, 59_999.0),
+        bid_amounts=(1.5, 0.1 + 0.2),
+        ask_prices=(60_000.5,),
+        ask_amounts=(2.0,),
+        spread_bps=1 / 6,
+        imbalance=-0.25,
+        microprice=60_000.1,
+        sequence=number,
+        epoch=1,
+        exchange_time=None if number % 2 else T0 + number,
+        receive_time=T0 + number + 5,
+        as_of=T0 + number + 9,
+    )
+
+
+def book_delta(number: int) -> BookDelta:
+    return BookDelta(
+        exchange="okx",
+        instrument="BTC-USDT",
+        is_snapshot=number == 1,
+        bid_prices=(59_999.5,),
+        bid_amounts=(0.0,),
+        ask_prices=(),
+        ask_amounts=(),
+        sequence=number,
+        epoch=1,
+        exchange_time=T0 + number,
+        receive_time=T0 + number + 5,
+    )
+
+
+def perpetual(number: int) -> PerpetualTick:
+    return PerpetualTick(
+        exchange="binance_perp",
+        instrument="BTC-USDT-PERP",
+        mark_price=60_000.25 if number % 2 else None,
+        index_price=60_001.0,
+        funding_rate=-0.0001,
+        next_funding_time=T0 + 8 * HOUR,
+        open_interest=None if number % 2 else 81_234.5,
+        exchange_time=T0 + number,
+        receive_time=T0 + number + 5,
+    )
+
+
+def listing(number: int) -> Listing:
+    return Listing(
+        exchange="binance",
+        instrument="LUNA-USDT" if number == 1 else f"LUNA~{number}-USDT",
+        symbol="LUNAUSDT",
+        status="delisted" if number == 1 else "trading",
+        tick_size=0.01,
+        lot_size=None,
+        contract_size=1.0,
+        listed_at=None,
+        delisted_at=T0 if number == 1 else None,
+        valid_from=T0 + number,
+    )
+
+
 SAMPLES: dict[str, list[msgspec.Struct]] = {
     "trades": [trade(1), trade(2), uncounted(3)],
     "book_tops": [top(1), top(2), top(4, 0)],
     "candles": [candle(0), candle(1)],
     "feed_gaps": [gap(1), gap(2, repaired=True)],
+    "book_snapshots": [book_snapshot(1), book_snapshot(2)],
+    "book_deltas": [book_delta(1), book_delta(2)],
+    "perpetuals": [perpetual(1), perpetual(2)],
+    "instruments": [listing(1), listing(2)],
     "texts": [item(1), item(2)],
     "sentiment_scores": [score(1), score(2, "other-2")],
     "sentiment_aggregates": [aggregate(T0), aggregate(T0 + 1, value=None)],

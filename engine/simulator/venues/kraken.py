@@ -219,7 +219,7 @@ class KrakenVenue(Venue):
 
 def _pair(instrument: str) -> tuple[str, str, str]:
     """Return REST's names of a pair: the answer's key, the alternative name, the socket's."""
-    base, quote, _ = Instrument.parse(instrument)
+    base, quote, *_ = Instrument.parse(instrument)
     old = _OLD_NAMES.get(base, base)
     key = f"X{old}Z{quote}" if base in _PREFIXED else f"{old}{quote}"
     return key, f"{old}{quote}", f"{old}/{quote}"

@@ -27,6 +27,17 @@ ARRAY JOIN
 CREATE OR REPLACE VIEW v_open_gaps AS
 SELECT * EXCEPT (inserted_at) FROM feed_gaps FINAL WHERE isNull(repaired_at);
 
+CREATE OR REPLACE VIEW v_instruments AS
+SELECT * EXCEPT (inserted_at) FROM instruments FINAL
+ORDER BY valid_from DESC
+LIMIT 1 BY exchange, instrument;
+
+CREATE OR REPLACE VIEW v_books AS
+SELECT * EXCEPT (inserted_at) FROM book_snapshots FINAL;
+
+CREATE OR REPLACE VIEW v_perpetuals AS
+SELECT * EXCEPT (inserted_at) FROM perpetuals FINAL;
+
 CREATE OR REPLACE VIEW v_feed_health AS
 SELECT
     t.exchange AS exchange,

@@ -7,7 +7,7 @@ CONFIG ?= configs/local.yaml
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast check format bench clean
+.PHONY: help setup run test test-fast chaos check format bench soak clean
 
 help:  ## Show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,11 +27,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: setup  ## Start everything: make run [CONFIG=configs/local.yaml] [ARGS="--set serve.port=8001"]
 	@exec $(BIN)/engine up --config $(CONFIG) $(ARGS)
 
-test: setup  ## Run the whole suite
-	$(BIN)/pytest $(TESTS)
+test: setup  ## Run the whole suite, but for chaos
+	$(BIN)/pytest $(TESTS) -m "not chaos"
 
 test-fast: setup  ## Run everything that needs no Ray cluster
 	$(BIN)/pytest $(TESTS) -m "not ray"
+
+chaos: setup  ## Kill every part under load and compare with the venues' ledger (up to 10 minutes)
+	$(BIN)/pytest tests/chaos --durations=0
 
 check: setup  ## Lint, types, import directions
 	$(BIN)/ruff check .
@@ -43,9 +46,12 @@ format: setup  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## Run the benchmarks of benchmarks/
-	@for module in $$(ls benchmarks/*.py | grep -v __init__ | xargs -n1 basename | sed 's/\.py//'); do \
+bench: setup  ## Run the benchmarks of benchmarks/, but for the soak
+	@for module in $$(ls benchmarks/*.py | grep -v -e __init__ -e soak.py | xargs -n1 basename | sed 's/\.py//'); do \
 		echo "== $$module"; $(BIN)/python -m benchmarks.$$module || exit 1; done
+
+soak: setup  ## Run the soak: 1,000 instruments for ten minutes
+	$(BIN)/python -m benchmarks.soak
 
 clean:  ## Remove .venv, caches and the data of local runs
 	rm -rf $(VENV) data build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

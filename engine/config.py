@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -108,10 +108,10 @@ class StoreConfig(Section):
     flush_rows: PositiveInt = 20_000
     """A batch is written when it has this many rows."""
     buffer_rows: PositiveInt = 200_000
-    """Rows held in memory; while the store does not answer, what is above goes to disk."""
+    """Most rows held in memory; beyond them, reading from the socket pauses."""
     spool_mb: int = Field(1024, ge=0)
-    """Disk that each writer may take below ``data_dir/spool`` while the store does not answer,
-    MiB; when it is full, reading from the socket pauses. 0 keeps everything in memory."""
+    """Disk that batches of one writer may take below ``data_dir/spool`` while the store does not
+    answer, MiB; when it is full, rows wait in memory. 0 keeps everything there."""
     retention: RetentionConfig = RetentionConfig()
 
 
@@ -155,6 +155,9 @@ class ExchangeConfig(Section):
     """Age at which a connection is replaced by a new one, s; none takes what the venue needs."""
     repair: bool = True
     """Fetch missing trades over REST."""
+    audit_every_s: PositiveFloat = 30.0
+    """Seconds between looks, over REST, for trades that the stream did not bring, on venues whose
+    ids do not show a missing one (Bybit, Bitstamp)."""
     metadata_every_s: PositiveFloat = 900.0
     """Seconds between looks at what the venue lists."""
     rest_per_second: PositiveFloat | None = None
@@ -189,8 +192,30 @@ class ReconnectConfig(Section):
     """The delays start over only after this long of data without a break, ms."""
 
 
+class RelistingConfig(Section):
+    """A simulated delisting, and the ticker's second use for another instrument."""
+
+    exchange: ExchangeName
+    """The venue."""
+    instrument: str
+    """Canonical name of its first generation (``LUNA-USDT``)."""
+    delist_after_s: PositiveFloat
+    """Seconds from the simulator's start to the delisting."""
+    relist_after_s: PositiveFloat | None = None
+    """Seconds from the simulator's start to the ticker's second use; none never."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RelistingConfig:
+        if self.relist_after_s is not None and self.relist_after_s <= self.delist_after_s:
+            raise ValueError("relist_after_s must lie after delist_after_s")
+        return self
+
+
 class FaultsConfig(Section):
-    """Faults that the simulated venues commit on purpose; all off by default."""
+    """Faults that the simulated venues commit on purpose; all off by default.
+
+    Each connection draws its own, from the seed, the venue and the connection's number there.
+    """
 
     garbage_per_minute: NonNegativeFloat = 0.0
     """Frames that are no JSON, per connection."""
@@ -200,10 +225,35 @@ class FaultsConfig(Section):
     """Share of trade frames sent twice."""
     late_share: Share = 0.0
     """Share of trade frames held back for up to two seconds."""
+    swapped_share: Share = 0.0
+    """Share of trade and book frames that change places with the next one."""
+    lost_share: Share = 0.0
+    """Share of trade and book frames that a connection never gets, though REST knows them."""
     disconnect_every_s: NonNegativeFloat = 0.0
-    """Mean seconds between dropped connections; 0 never."""
+    """Mean seconds between dropped connections, without a closing handshake; 0 never."""
+    cut_after_s: NonNegativeFloat = 0.0
+    """Age at which the venue closes a connection, as Binance does at 24 hours, s; 0 never."""
+    cut_abruptly: bool = False
+    """Whether it does so without a closing handshake."""
     stall_every_s: NonNegativeFloat = 0.0
-    """Mean seconds between silences of an open connection; 0 never."""
+    """Mean seconds between silences of an open connection; 0 never. What it misses is lost."""
+    stall_s: PositiveFloat = 30.0
+    """Mean length of such a silence, s; each lasts between two thirds and four thirds of it."""
+    rest_slow_ms: NonNegativeFloat = 0.0
+    """Longest delay of a REST answer, ms; each is delayed by up to so much."""
+    rest_busy_share: Share = 0.0
+    """Share of REST requests refused as too many (429, with Retry-After)."""
+    rest_retry_after_s: PositiveInt = 1
+    """Seconds in that Retry-After. Who asks on meanwhile is refused too, and banned by Binance
+    (418)."""
+    rest_ban_s: PositiveInt = 10
+    """Length of such a ban, s."""
+    rest_error_share: Share = 0.0
+    """Share of REST requests that fail with a 5xx."""
+    clock_skew_ms: dict[ExchangeName, int] = {}
+    """By venue, how far its clock runs ahead (negative behind), ms: all times that it states."""
+    relistings: tuple[RelistingConfig, ...] = ()
+    """Delistings and reused tickers."""
 
 
 class SimulatorConfig(Section):
@@ -216,7 +266,12 @@ class SimulatorConfig(Section):
     epoch: str = "2026-01-01T00:00:00Z"
     """When its market began (ISO-8601 with zone)."""
     trades_per_second: PositiveFloat = 120.0
-    """Mean over all instruments and venues."""
+    """Mean of the default markets of Binance spot, Coinbase and Kraken together; those of other
+    venues come on top, in proportion."""
+    book_step_ms: PositiveInt = 100
+    """Time between two changes of an L2 book, ms."""
+    book_levels: int = Field(200, ge=2, le=1000)
+    """Levels that an L2 book has on each side."""
     texts_per_hour: NonNegativeFloat = 60.0
     """Mean number of headlines and posts."""
     sentiment_strength: float = Field(0.5, ge=0.0, le=3.0)
@@ -544,8 +599,8 @@ def described_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterabl
         key = f"{prefix}{name}"
         if name == "exchanges":
             yield from described_keys(ExchangeConfig, f"{key}.NAME.")
-        elif name == "sources":
-            yield from described_keys(SourceConfig, f"{key}[].")
+        elif item := _listed_section(field):
+            yield from described_keys(item, f"{key}[].")
         elif section := _section(field):
             yield from described_keys(section, f"{key}.")
         else:
@@ -554,6 +609,11 @@ def described_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterabl
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
     kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _listed_section(field: FieldInfo) -> type[BaseModel] | None:
+    kind = get_args(field.annotation)[0] if get_origin(field.annotation) is tuple else None
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 

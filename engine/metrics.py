@@ -43,6 +43,39 @@ CONNECTS = Counter(
     "engine_stream_connects_total", "Connections opened.", ["exchange"], registry=REGISTRY
 )
 GAPS = Counter("engine_gaps_total", "Gaps opened.", ["exchange", "cause"], registry=REGISTRY)
+OPEN_GAPS = Gauge(
+    "engine_open_gaps",
+    "Gaps that last, or that ended in the last hour and are not repaired.",
+    ["exchange"],
+    registry=REGISTRY,
+)
+BROKEN_FEEDS = Gauge(
+    "engine_broken_feeds",
+    "Instruments whose channel is down, silent or (a book) not whole now.",
+    ["exchange", "channel"],
+    registry=REGISTRY,
+)
+LIVE_BOOKS = Gauge(
+    "engine_live_books", "L2 books that are whole and verified.", ["exchange"], registry=REGISTRY
+)
+REPAIRED_TRADES = Counter(
+    "engine_repaired_trades_total",
+    "Trades that were missing and were fetched over REST.",
+    ["exchange"],
+    registry=REGISTRY,
+)
+ROTATIONS = Counter(
+    "engine_stream_rotations_total",
+    "Connections replaced by a newer one before the venue ended them.",
+    ["exchange"],
+    registry=REGISTRY,
+)
+COALESCED = Counter(
+    "engine_coalesced_total",
+    "Events not kept because a newer one of the same interval was (best bid and ask).",
+    ["exchange", "channel"],
+    registry=REGISTRY,
+)
 EVENT_LAG = Histogram(
     "engine_event_lag_seconds",
     "Receive time less exchange time of trades (clocks disagree: may be off by their skew).",
@@ -64,6 +97,18 @@ IN_FLIGHT = Gauge(
 )
 QUEUED_ROWS = Gauge(
     "engine_queued_rows", "Rows waiting to be written.", ["table"], registry=REGISTRY
+)
+SPOOL_BYTES = Gauge(
+    "engine_spool_bytes",
+    "Disk that batches take which wait for the store.",
+    ["table"],
+    registry=REGISTRY,
+)
+SPOOLED_BATCHES = Counter(
+    "engine_spooled_batches_total",
+    "Batches put on disk because the store did not answer.",
+    ["table"],
+    registry=REGISTRY,
 )
 FLUSH_ROWS = Histogram(
     "engine_flush_rows", "Rows per write.", ["table"], buckets=ROW_BUCKETS, registry=REGISTRY

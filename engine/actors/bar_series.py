@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from engine.domain.instrument import Market
-from engine.domain.market import Candle
+from engine.domain.market import BookSnapshot, Candle
 from engine.domain.timeframe import Timeframe
+from engine.features.books import BarBook, LiveBooks
 from engine.features.grid import Bar, regular_grid
 from engine.features.live import LiveFeatures, Values
+
+MADE_BARS = 8
+"""Bars whose values are at hand when a snapshot of their book comes late: it does where our clock
+is behind the venue's. For older ones they are computed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,13 @@ class BarSeries:
     """Newest state of the bar that forms."""
     is_previewed: bool = True
     """Whether its features were made since it changed."""
+    books: LiveBooks = field(init=False)
+    """What the L2 book said at the end of each bar of the segment, and of the one that forms."""
+    made: dict[int, NewRow] = field(default_factory=dict)
+    """Open time -> the rows made last."""
+
+    def __post_init__(self) -> None:
+        self.books = LiveBooks(self.live.timeframe)
 
     @property
     def market(self) -> Market:
@@ -52,7 +65,13 @@ class BarSeries:
             next_open = min(self.pending, default=None)
         return None if next_open is None else next_open + self.live.timeframe.ns
 
-    def load(self, candles: list[Candle], start: int, reference: BarSeries | None) -> NewRow | None:
+    def load(
+        self,
+        candles: list[Candle],
+        start: int,
+        reference: BarSeries | None,
+        books: Mapping[int, BarBook] | None = None,
+    ) -> NewRow | None:
         """Start from stored candles; return the newest bar's features.
 
         Parameters
@@ -64,7 +83,12 @@ class BarSeries:
             Where the warm-up of the segment begins, UTC nanoseconds.
         reference
             The reference's series, loaded; None where there is no reference.
+        books
+            By open time, what is stored of the L2 book at the end of bars, and of the one that
+            forms.
         """
+        self.books.load(books or {})
+        self.made.clear()
         if not candles:
             return None
         grid = regular_grid(candles, start, candles[-1].close_time)
@@ -73,7 +97,9 @@ class BarSeries:
         beside = None if reference is None or self.live.is_reference else reference.live.bars
         values = self.live.open(grid, beside)
         last = grid.bar(len(grid) - 1)
-        return self._row(last, tuple(values[-1].tolist()), is_closed=True)
+        row = self._row(last, tuple(values[-1].tolist()), is_closed=True)
+        self._keep(row)
+        return row
 
     def take(self, candle: Candle) -> list[NewRow]:
         """Take a closed candle: it waits for its turn, or corrects a bar that had it.
@@ -108,7 +134,43 @@ class BarSeries:
             bar = self.live.flat_bar() if candle is None else Bar.from_candle(candle)
             beside = None if reference is None else reference.bar_at(open_time)
             rows.append(self._row(bar, self.live.push(bar, beside), is_closed=True))
+            self._keep(rows[-1])
         return rows
+
+    def take_books(self, snapshots: Iterable[BookSnapshot]) -> list[NewRow]:
+        """Take snapshots of the L2 book: each belongs to the bar that it was taken in.
+
+        Returns
+        -------
+        list of NewRow
+            Bars that were made before and have other values now. Of those of an earlier segment
+            only the last few: the others are the batch run's to compute again.
+        """
+        took = map(self.books.take, snapshots)
+        changed = {open_time for open_time in took if open_time is not None}
+        if changed and self.live.next_open_time is None:
+            # A market that has not traded yet: no bar will come to clear up.
+            self.books.forget_before(self.live.timeframe.segment_start(max(changed)))
+        if self.forming is not None and self.forming.open_time in changed:
+            self.is_previewed = False
+        rows = []
+        for open_time in sorted(changed):
+            row = self.made.get(open_time) or self._made_again(open_time)
+            if row is not None:
+                rows.append(replace(row, values=self.books.fill(open_time, row.values)))
+        return rows
+
+    def _made_again(self, open_time: int) -> NewRow | None:
+        bar, values = self.bar_at(open_time), self.live.values_at(open_time)
+        return None if bar is None or values is None else self._row(bar, values, is_closed=True)
+
+    def _keep(self, row: NewRow) -> None:
+        """Keep a row that was made, and no more books than the segment's and the rows' kept."""
+        self.made[row.open_time] = row
+        if len(self.made) > MADE_BARS:
+            del self.made[min(self.made)]
+        segment = self.live.timeframe.segment_start(row.open_time)
+        self.books.forget_before(min(segment, *self.made))
 
     def preview(self, reference: BarSeries | None) -> NewRow | None:
         """Return the features as they would be if the forming bar closed now."""
@@ -144,10 +206,13 @@ class BarSeries:
             bar = self.bar_at(open_time)
             if bar is not None:
                 rows.append(self._row(bar, values, is_closed=True))
+                if open_time in self.made:
+                    self.made[open_time] = rows[-1]
         return rows
 
     def _row(self, bar: Bar, values: Values, *, is_closed: bool) -> NewRow:
-        return NewRow(self.market, self.live.timeframe, bar.open_time, bar.close, values, is_closed)
+        filled = self.books.fill(bar.open_time, values)
+        return NewRow(self.market, self.live.timeframe, bar.open_time, bar.close, filled, is_closed)
 
 
 def _is_same(known: Bar | None, bar: Bar) -> bool:

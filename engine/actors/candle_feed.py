@@ -1,4 +1,4 @@
-"""From a stream to the feature workers: each gets its markets' candles, once, in order."""
+"""From a stream to the feature workers: each gets its markets' candles and books, in order."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Collection
 from typing import Protocol
 
+from engine.actors.book_queue import BookQueue
 from engine.actors.messages import CandleBatch
-from engine.domain.market import Candle
+from engine.domain.market import BookSnapshot, Candle
 
 KEPT_CANDLES = 20_000
 """Closed candles kept to be told again to a worker that restarted."""
@@ -66,6 +67,7 @@ class CandleFeed:
         self._closed: list[Candle] = []
         self._kept: deque[Candle] = deque(maxlen=KEPT_CANDLES)
         self._forming: dict[tuple[str, str, int], Candle] = {}
+        self._books = BookQueue(self.instruments, timeframes)
         self._closed_through = 0
         self._last_receive: dict[str, int] = {}
         self._unhealthy: tuple[str, ...] = ()
@@ -83,6 +85,7 @@ class CandleFeed:
         closed_through: int,
         last_receive: dict[str, int],
         unhealthy: Collection[str],
+        books: Collection[BookSnapshot] = (),
     ) -> None:
         """Queue what happened since the last time.
 
@@ -98,7 +101,10 @@ class CandleFeed:
             Instrument -> when its newest event reached us.
         unhealthy
             Instruments with an open gap or a stale feed.
+        books
+            Snapshots of L2 books taken since the last time.
         """
+        self._books.put(books)
         mine = [candle for candle in closed if self._is_mine(candle)]
         self._closed += mine
         self._kept.extend(mine)
@@ -140,11 +146,12 @@ class CandleFeed:
             closed, self._closed = self._closed, []
             forming, self._forming = self._forming, {}
             newest = tuple(forming.values())
-            incarnation = await self._deliver(self._batch(closed, newest))
+            incarnation = await self._deliver(self._batch(closed, newest, self._books.take()))
             while self._incarnation and incarnation != self._incarnation:
                 self._log.info("a feature worker restarted; telling it the last candles again")
                 self._incarnation = incarnation
-                incarnation = await self._deliver(self._batch(self._last(closed), newest))
+                again = self._batch(self._last(closed), newest, self._books.take_all())
+                incarnation = await self._deliver(again)
             self._incarnation = incarnation
             if len(self._closed) <= BACKLOG_CANDLES:
                 self._has_room.set()
@@ -157,7 +164,12 @@ class CandleFeed:
         every = waiting if len(waiting) > len(self._kept) else self._kept
         return list({(c.instrument, c.timeframe, c.open_time): c for c in every}.values())
 
-    def _batch(self, closed: list[Candle], forming: tuple[Candle, ...]) -> CandleBatch:
+    def _batch(
+        self,
+        closed: list[Candle],
+        forming: tuple[Candle, ...],
+        books: tuple[BookSnapshot, ...],
+    ) -> CandleBatch:
         return CandleBatch(
             stream=self._stream,
             exchange=self._exchange,
@@ -168,6 +180,7 @@ class CandleFeed:
             last_receive=self._last_receive,
             unhealthy=self._unhealthy,
             recipient=self._incarnation,
+            books=books,
         )
 
     async def _deliver(self, batch: CandleBatch) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Any, Protocol
 
 from engine.actors.bar_series import BarSeries, NewRow
 from engine.actors.base import EngineActor, Phase
 from engine.actors.messages import CandleBatch, FeatureBatch
+from engine.actors.stored_books import StoredBooks, stored_books
 from engine.actors.wiring import Wiring
 from engine.candles.backfill import needed_range
 from engine.clock import NS_PER_S, Clock, DataClock, SystemClock
 from engine.config import Config
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
-from engine.domain.market import Candle
+from engine.domain.market import BookSnapshot, Candle
 from engine.domain.timeframe import Timeframe
 from engine.features.live import LiveFeatures
 from engine.features.rows import feature_row
@@ -130,7 +131,11 @@ class FeatureWorker(EngineActor):
                 candles = await asyncio.to_thread(
                     reader.candles_of_markets, list(series), timeframe, max(0, earlier), end
                 )
-                self._load(timeframe, candles, start)
+                segment = timeframe.segment_start(timeframe.floor(before))
+                books = await asyncio.to_thread(
+                    stored_books, reader, self._markets, timeframe, segment, position
+                )
+                self._load(timeframe, candles, start, books)
         self._seeds = list(self._newest.values())
         self._news.set()
         self.phase = Phase.RUNNING
@@ -150,7 +155,13 @@ class FeatureWorker(EngineActor):
             ]
         return max([self._wiring.starts_at, *stored])
 
-    def _load(self, timeframe: Timeframe, candles: Iterable[Candle], start: int) -> None:
+    def _load(
+        self,
+        timeframe: Timeframe,
+        candles: Iterable[Candle],
+        start: int,
+        books: Mapping[Market, StoredBooks],
+    ) -> None:
         by_market: dict[Market, list[Candle]] = {}
         for candle in candles:
             if candle.is_closed:
@@ -158,10 +169,13 @@ class FeatureWorker(EngineActor):
                 by_market.setdefault(market, []).append(candle)
         reference = self._reference_series(timeframe)
         for market, series in self._series[timeframe].items():
-            row = series.load(by_market.get(market, []), start, reference)
+            of_market = by_market.get(market, [])
+            stored = books.get(market, StoredBooks())
+            row = series.load(of_market, start, reference, stored.known)
             if row is not None and market in self._markets:
                 # Already known when we started: the ranker is told, the store has it.
                 self._keep(self._feature_row(row))
+            self._emit(series.take_books(stored.fresh))
 
     def _reference_series(self, timeframe: Timeframe) -> BarSeries | None:
         return None if self._reference is None else self._series[timeframe][self._reference]
@@ -198,6 +212,7 @@ class FeatureWorker(EngineActor):
                 self._clock.advance(receive_time)
         self._unhealthy[batch.stream] = tuple(f"{batch.exchange}:{i}" for i in batch.unhealthy)
         with STAGE_SECONDS.labels("features").time():
+            self._take_books(batch.books)
             for candle in batch.closed:
                 self._take(candle)
             for candle in batch.forming:
@@ -221,6 +236,15 @@ class FeatureWorker(EngineActor):
         self._emit(corrected)
         if corrected and series.live.is_reference:
             self._tell_reference(series, candle.open_time)
+
+    def _take_books(self, snapshots: Iterable[BookSnapshot]) -> None:
+        by_market: dict[Market, list[BookSnapshot]] = {}
+        for snapshot in snapshots:
+            market = Market(snapshot.exchange, snapshot.instrument)
+            by_market.setdefault(market, []).append(snapshot)
+        for series in self._series.values():
+            for market, taken in by_market.items():
+                self._emit(series[market].take_books(taken))
 
     def _tell_reference(self, reference: BarSeries, open_time: int) -> None:
         """Correct what was made without this bar of the reference, or with an older state."""

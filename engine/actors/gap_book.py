@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-
-import msgspec
+from collections.abc import Awaitable, Callable
 
 from engine.bus.client import Bus
 from engine.clock import NS_PER_S
 from engine.domain.market import Gap
 from engine.domain.signal import Alert, AlertKind
-from engine.errors import BusError
+from engine.errors import BusError, StoreError
 from engine.metrics import ERRORS
 from engine.store.writer import BatchWriter
 
@@ -37,6 +35,7 @@ class GapBook:
         self._writer = writer
         self._bus = bus
         self._unrepaired: dict[str, Gap] = {}
+        self._closing: list[Gap] = []
         self._alerts: deque[Alert] = deque(maxlen=MOST_ALERTS)
 
     @property
@@ -44,38 +43,53 @@ class GapBook:
         """Gaps that last, or that ended in the last hour and nothing has repaired."""
         return len(self._unrepaired)
 
-    async def take_over(self, gaps: Iterable[Gap], now: int) -> None:
-        """Close what an earlier process left open: from its last trade on, we look ourselves.
-
-        Parameters
-        ----------
-        gaps
-            Gaps as stored.
-        now
-            UTC nanoseconds.
-        """
-        left = [gap for gap in gaps if gap.to_time is None and gap.repaired_at is None]
-        closed = [
-            msgspec.structs.replace(
-                gap,
-                to_time=max(now, gap.from_time),
-                repaired_at=max(now, gap.opened_at),
-                how="restarted",
-            )
-            for gap in left
-        ]
-        await self._writer.put("feed_gaps", closed)
-
     async def take(self, gap: Gap) -> None:
-        """Store a gap, or a newer state of one, and have it told by the next `tell`."""
+        """Store a gap, or a newer state of one, and have it told by the next `tell`.
+
+        A gap of trades is not said to be closed before what closes it is stored: see `settle`.
+        """
         known = gap.gap_id in self._unrepaired
         if gap.repaired_at is None:
             self._forget(gap.opened_at)
             self._unrepaired[gap.gap_id] = gap
         else:
             self._unrepaired.pop(gap.gap_id, None)
-        await self._writer.put("feed_gaps", [gap])
+        if gap.repaired_at is not None and gap.channel == "trades":
+            self._closing.append(gap)
+        else:
+            await self._writer.put("feed_gaps", [gap])
         self._alerts.append(self._alert(gap, known=known))
+
+    async def settle(self, write_candles: Callable[[], Awaitable[None]]) -> None:
+        """Write down the gaps that are closed, once what closes them is stored.
+
+        Parameters
+        ----------
+        write_candles
+            Writes the candles that their trades change: after a kill between the two nobody
+            would look for these again.
+
+        Raises
+        ------
+        StoreError
+            Where the store refused a batch: then they stay open, for the next start to repair.
+        """
+        closing = list(self._closing)
+        if not closing:
+            return
+        await write_candles()
+        try:
+            await self._writer.flush()
+        except StoreError:
+            self.keep_open()
+            raise
+        stored = [gap for gap in closing if gap in self._closing]
+        self._closing = [gap for gap in self._closing if gap not in stored]
+        await self._writer.put("feed_gaps", stored)
+
+    def keep_open(self) -> None:
+        """Leave the gaps open that wait to be closed: their trades may have been refused."""
+        self._closing.clear()
 
     async def tell(self) -> None:
         """Publish the alerts that wait; while the bus does not answer, they go on waiting."""
@@ -93,9 +107,12 @@ class GapBook:
 
     def _alert(self, gap: Gap, *, known: bool) -> Alert:
         market = f"{gap.exchange}:{gap.instrument}"
-        is_over = gap.repaired_at is not None or (known and gap.to_time is not None)
+        came_back = known and gap.to_time is not None and not gap.problem
+        is_over = gap.repaired_at is not None or came_back
         if is_over:
             text = f"{market} {gap.channel} is back"
+        elif gap.problem:
+            text = f"{market} {gap.channel} has a gap that cannot be repaired: {gap.problem}"
         elif gap.cause == "stale":
             text = f"{market} {gap.channel} is silent"
         else:
@@ -105,7 +122,7 @@ class GapBook:
         )
         ended_at = gap.repaired_at or gap.to_time or gap.opened_at
         return Alert(
-            alert_id=f"{gap.gap_id}-{kind}",
+            alert_id=f"{gap.gap_id}-{kind}" + ("-open" if gap.problem and not is_over else ""),
             kind=kind,
             severity="info" if is_over else "warning",
             subject=market,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from ray.exceptions import RayActorError
 
 from engine.actors.messages import CandleBatch, FeatureBatch, SentimentBatch
 from engine.actors.placement import Handle
+from engine.domain.market import Trade
 from engine.domain.sentiment import SentimentScore
 from engine.domain.text import TextItem
 from engine.metrics import IN_FLIGHT
@@ -36,6 +38,15 @@ class RemoteActor:
                 return await getattr(self.handle, method).remote(*arguments)
             except RayActorError as error:
                 raise ConnectionError(str(error).splitlines()[0]) from None
+
+
+class RemoteStream(RemoteActor):
+    """A stream, by its handle."""
+
+    async def offer(self, trades: Sequence[Trade]) -> str:
+        """Hand over trades; answers with the stream's incarnation."""
+        incarnation: str = await self._call("offer", list(trades))
+        return incarnation
 
 
 class RemoteFeatureWorker(RemoteActor):

@@ -20,7 +20,7 @@ from engine.features.warm_up import WARM_UP_BARS
 from engine.metrics import ERRORS
 from engine.store.reader import Reader
 
-REPLAYED_NS = Timeframe.M1.ns
+REPLAYED_NS = 3 * Timeframe.M1.ns
 """How much before the last stored trade is folded again: a kill may have lost its candles."""
 
 CONCURRENT_REQUESTS = 8

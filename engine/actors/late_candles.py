@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from engine.candles.builder import CandleBuilder
 from engine.candles.resample import rebuild
@@ -17,7 +17,11 @@ from engine.log import OncePerKind
 from engine.metrics import ERRORS
 from engine.store.reader import Reader
 
-_LADDER = list(Timeframe)
+LONGEST_NS = Timeframe.M15.ns
+"""A stretch of trades read at once, of one market."""
+
+Stretch = tuple[int, int]
+"""Start, included, and end, excluded, UTC nanoseconds."""
 
 
 class LateCandles:
@@ -30,7 +34,7 @@ class LateCandles:
     reader
         The store.
     flush
-        Writes the trades that are held, so that the store has the late ones.
+        Writes the trades and candles that are held, so that the store has all that is closed.
     timeframes
         Those that are stored.
     clock
@@ -59,40 +63,50 @@ class LateCandles:
         if not self._waiting:
             return []
         late, self._waiting = self._waiting, set()
+        seconds: dict[Market, list[int]] = {}
+        for market, second in sorted(late):
+            seconds.setdefault(market, []).append(second)
+        # Before the flush: of what closes from here on, the store may lack a part still.
+        closed_through = self._builder.closed_through
         await self._flush()
         rebuilt: list[Candle] = []
-        for market, second in sorted(late):
-            try:
-                rebuilt += await self._second(market, second)
-            except StoreError as error:
-                ERRORS.labels("stream", "rebuild").inc()
-                self._once.warn("rebuild", f"candles of late trades wait: {error}")
-                self._waiting.add((market, second))
-        return rebuilt
-
-    async def _second(self, market: Market, second: int) -> list[Candle]:
-        end = second + Timeframe.S1.ns
-        trades = await asyncio.to_thread(self._reader.trades, *market, second, end)
-        if not trades:
-            return []
-        held = {timeframe: await self._siblings(market, timeframe, second) for timeframe in _LADDER}
-        versions = [candle.version + 1 for candles in held.values() for candle in candles]
-        rebuilt = rebuild(
-            trades,
-            held,
-            self._timeframes,
-            closed_through=self._builder.closed_through,
-            version=max(self._clock.now_ns(), *versions, 0),
-        )
-        # All of them: the builder must fold nothing from parts of which it has forgotten some.
+        for market, its in seconds.items():
+            for stretch in self._stretches(its):
+                try:
+                    rebuilt += await asyncio.to_thread(self._fold, market, stretch, closed_through)
+                except StoreError as error:
+                    ERRORS.labels("stream", "rebuild").inc()
+                    self._once.warn("rebuild", f"candles of late trades wait: {error}")
+                    inside = range(stretch[0], stretch[1], Timeframe.S1.ns)
+                    self._waiting.update((market, second) for second in its if second in inside)
+        # Intervals that still form have these as their parts.
         return rebuilt + self._builder.absorb(rebuilt)
 
-    async def _siblings(self, market: Market, timeframe: Timeframe, second: int) -> list[Candle]:
-        """Read the stored candles that lie in the same interval of the next coarser timeframe."""
-        if timeframe not in self._timeframes:
-            return []
-        coarser = _LADDER[min(_LADDER.index(timeframe) + 1, len(_LADDER) - 1)]
-        start = coarser.floor(second)
-        return await asyncio.to_thread(
-            self._reader.candles, *market, timeframe, start, start + coarser.ns
+    def _stretches(self, seconds: Iterable[int]) -> list[Stretch]:
+        """Cover ascending seconds by stretches of whole intervals of the finest timeframe."""
+        ladder = list(Timeframe)
+        finest = min(self._timeframes, key=ladder.index)
+        step = max(finest, Timeframe.M1, key=ladder.index)
+        found: list[Stretch] = []
+        for second in seconds:
+            start, end = step.floor(second), step.floor(second) + step.ns
+            if found and start < found[-1][1]:
+                continue
+            if found and start == found[-1][1] and end - found[-1][0] <= LONGEST_NS:
+                found[-1] = found[-1][0], end
+            else:
+                found.append((start, end))
+        return found
+
+    def _fold(self, market: Market, stretch: Stretch, closed_through: int) -> list[Candle]:
+        def held(timeframe: Timeframe, start: int, end: int) -> list[Candle]:
+            stored = self._reader.candles(*market, timeframe, start, end)
+            return [candle for candle in stored if candle.is_closed]
+
+        return rebuild(
+            self._reader.trades(*market, *stretch),
+            held,
+            self._timeframes,
+            closed_through=closed_through,
+            version=self._clock.now_ns(),
         )

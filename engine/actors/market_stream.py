@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from engine.actors.base import EngineActor, Phase
+from engine.actors.budget import SharedBudget
 from engine.actors.candle_feed import CandleFeed, FeatureInlet
+from engine.actors.connections import Connections, channel_groups
 from engine.actors.frame_rate import FrameRate
 from engine.actors.gap_book import GapBook
 from engine.actors.history import History, Taken
 from engine.actors.late_candles import LateCandles
+from engine.actors.left_gaps import ended, left_holes
+from engine.actors.listing_watch import ListingWatch, named_now
 from engine.actors.top_sampler import TopSampler
-from engine.actors.wiring import VenueEndpoint, Wiring
+from engine.actors.wiring import VenueEndpoint, Wiring, own_address
 from engine.bus.client import Bus
 from engine.candles.builder import CandleBuilder
-from engine.clock import NS_PER_MS, NS_PER_S, Clock, DataClock, SystemClock
+from engine.clock import NS_PER_MS, Clock, DataClock, SystemClock
 from engine.config import Config
 from engine.domain.instrument import ExchangeName, Market
-from engine.domain.market import BookTop, Candle, DeadLetter, Gap, MarketEvent, Trade
+from engine.domain.market import (
+    BookDelta,
+    BookSnapshot,
+    BookTop,
+    Candle,
+    Channel,
+    DeadLetter,
+    Gap,
+    PerpetualTick,
+    Trade,
+)
 from engine.errors import BusError, StoreError, VenueError
 from engine.exchanges.recording import Recorder
 from engine.exchanges.registry import exchange as adapter_of
 from engine.exchanges.rest import RestClient
+from engine.exchanges.sink import FeedEvent
 from engine.exchanges.stream import StreamLoop
 from engine.log import OncePerKind
-from engine.metrics import BAD_FRAMES, ERRORS, EVENT_LAG
+from engine.metrics import (
+    COALESCED,
+    ERRORS,
+    EVENT_LAG,
+    OPEN_GAPS,
+)
 from engine.store.client import Store
 from engine.store.reader import Reader
 from engine.store.writer import BatchWriter
@@ -40,12 +60,10 @@ TICK_S = 0.25
 QUIET_LAG_NS = 2_000 * NS_PER_MS
 """While a live venue is connected and quiet, its time is taken to be this far behind ours."""
 
-AHEAD_NS = 300 * NS_PER_S
-"""A trade that claims to come from further in the future is damage: believed, it would close
-every interval up to its time, and make all trades that follow late."""
-
 HAND_OVER_S = 2.0
 """How long a stream that stops waits for the feature workers to take its last candles."""
+
+_received = attrgetter("receive_time")
 
 
 class MarketStream(EngineActor):
@@ -65,6 +83,8 @@ class MarketStream(EngineActor):
         The share.
     workers
         Feature workers, by shard, with the markets that each one wants.
+    writes_listings
+        Whether it writes the venue's registry of instruments: one stream of a venue does.
     """
 
     def __init__(
@@ -75,11 +95,13 @@ class MarketStream(EngineActor):
         exchange: ExchangeName,
         instruments: tuple[str, ...],
         workers: Sequence[tuple[FeatureInlet, frozenset[Market]]],
+        *,
+        writes_listings: bool = True,
     ) -> None:
         super().__init__(name, config)
         self._config = config
         self._venue_config = config.exchanges[exchange]
-        self._instruments = instruments
+        self._configured = self._instruments = instruments
         self._adapter = adapter_of(exchange)
         self._adapter.track(instruments)
         self._clock: Clock = (
@@ -87,7 +109,8 @@ class MarketStream(EngineActor):
         )
         self._store = Store(wiring.store)
         self._reader = Reader(self._store)
-        self._writer = BatchWriter(self._store, config.store)
+        spool_dir = Path(config.data_dir) / "spool" / name
+        self._writer = BatchWriter(self._store, config.store, spool_dir=spool_dir)
         self._bus = Bus(wiring.bus_url, config.bus.prefix)
         grace_ns = config.candles.grace_ms * NS_PER_MS
         self._builder = CandleBuilder(exchange, config.candles.timeframes, grace_ns, self._clock)
@@ -101,11 +124,15 @@ class MarketStream(EngineActor):
         )
         self._gaps = GapBook(self._writer, self._bus)
         self._tops = TopSampler(self._venue_config.book_top_every_ms * NS_PER_MS)
-        self._loop: StreamLoop | None = None
-        self._recorder: Recorder | None = None
+        self._writes_listings = writes_listings
+        self._rest: RestClient | None = None
+        self._listings: ListingWatch | None = None
+        self._left: list[Gap] = []
+        self._connections = Connections(exchange)
         self._taken = Taken()
         self._venue = VenueEndpoint()
         self._closed: list[Candle] = []
+        self._books: list[BookSnapshot] = []
         self._touched: set[str] = set()
         self._last_receive: dict[str, int] = {}
         self._event_time = 0
@@ -113,6 +140,9 @@ class MarketStream(EngineActor):
         self._once = OncePerKind(self.log)
         self._trades = 0
         self._book_tops = 0
+        self._book_snapshots = 0
+        self._perpetual_ticks = 0
+        self._coalesced = 0
         self._rate = FrameRate()
 
     # -- starting ------------------------------------------------------------------------
@@ -128,96 +158,192 @@ class MarketStream(EngineActor):
         if self.phase is not Phase.CREATED:
             return
         self._venue = venue
+        if venue.adapter is not None:
+            self._adapter = venue.adapter
+            self._adapter.track(self._instruments)
+        problems: list[str] = []
         if venue.has_rest:
-            pace = self._venue_config.rest_per_second
-            async with RestClient(self._adapter, venue.rest_url, requests_per_second=pace) as rest:
-                problems = await self._check_listed(rest)
-                self._taken = await self._history().take_up(rest)
-            self._taken.problems[:0] = problems
-        else:
-            self._taken = await self._history().take_up(None)
+            self._rest = self._open_rest(venue)
+            self._listings = ListingWatch(
+                self._adapter,
+                self._rest,
+                self._reader,
+                self._writer,
+                self._clock,
+                writes=self._writes_listings,
+            )
+            problems = await self._check_listed(self._listings)
+        # What a killed process left on disk is a part of what is stored, and of its candles.
+        await self._flush()
+        self._taken = await self._history().take_up(self._rest)
+        self._taken.problems[:0] = problems
         await self._writer.put("candles", self._taken.candles)
-        left_open = await asyncio.to_thread(self._reader.open_gaps)
-        mine = {(self._adapter.name, name) for name in self._instruments}
-        await self._gaps.take_over(
-            [gap for gap in left_open if (gap.exchange, gap.instrument) in mine],
-            self._clock.now_ns(),
-        )
+        await self._look_for_left_gaps()
         await self._writer.flush()
         self.phase = Phase.READY
+
+    def _open_rest(self, venue: VenueEndpoint) -> RestClient:
+        own = self._venue_config.rest_per_second
+        pace = own or self._adapter.limits.requests_per_second
+        url = venue.rest_url or self._adapter.rest_url
+        # Ten seconds' worth may be asked at once: a start asks for much, and then there is rest.
+        budget = SharedBudget(self._bus, "requests", url, own_address(), round(pace * 10), 10.0)
+        return RestClient(
+            self._adapter, url, requests_per_second=pace, permit=budget.spend, clock=self._clock
+        )
 
     def _history(self) -> History:
         return History(
             self._config, self._adapter, self._instruments, self._reader, self._builder, self._clock
         )
 
-    async def _check_listed(self, rest: RestClient) -> list[str]:
+    async def _check_listed(self, listings: ListingWatch) -> list[str]:
         """Leave out instruments that the venue does not list; return why it could not tell."""
         try:
-            listed = await rest.metadata()
-        except VenueError as error:
+            listed = await listings.look()
+        except (VenueError, StoreError) as error:
             self.log.warning("instruments not checked: %s", error)
             return [str(error)]
-        known = {symbol.instrument for symbol in listed}
-        missing = [name for name in self._instruments if name not in known]
-        if missing:
-            self.problem = f"{self._adapter.name} does not list {', '.join(missing)}"
-            self.log.warning("%s", self.problem)
-            self._instruments = tuple(name for name in self._instruments if name in known)
+        told: list[str] = []
+        self._instruments = named_now(self._instruments, listed, told.append)
+        self._adapter.track(self._instruments)
+        for sentence in told:
+            self.problem = sentence
+            self.log.warning("%s", sentence)
         return []
+
+    async def _look_for_left_gaps(self) -> None:
+        """Take over what an earlier process left: lasting gaps end, the others are repaired."""
+        now, name = self._clock.now_ns(), self._adapter.name
+        mine = set(self._instruments)
+        left = [
+            gap
+            for gap in await asyncio.to_thread(self._reader.open_gaps)
+            if gap.exchange == name and gap.instrument in mine | set(self._configured)
+        ]
+        lasting = [gap for gap in left if gap.to_time is None]
+        await self._writer.put("feed_gaps", [ended(gap, now) for gap in lasting])
+        # What a symbol named before cannot be asked for by it any more.
+        self._left = [gap for gap in left if gap.to_time is not None and gap.instrument in mine]
+        if self._taken.last_trades and self._adapter.counts_trades:
+            holes = await asyncio.to_thread(left_holes, self._store, name, mine, now)
+            for hole in holes:
+                await self._gaps.take(hole)
+            self._left += holes
 
     async def run(self) -> None:
         """Connect, and stream until drained."""
         if self.phase is not Phase.READY:
             return
-        if self._config.record and not self._venue.replayed:
-            folder = Path(self._config.data_dir) / "recordings"
-            self._recorder = Recorder(folder, self._adapter.name, self._clock)
-        self._loop = StreamLoop(
-            self._adapter,
-            self._venue.ws_url or self._adapter.ws_url,
-            self._instruments,
-            self._venue_config,
-            self._config.reconnect,
-            self._clock,
-            self,
-            recorder=self._recorder,
-            stamped=self._venue.replayed,
-            known_last=self._taken.last_trades,
+        url = self._venue.ws_url or self._adapter.ws_url
+        permit = SharedBudget(
+            self._bus, "connects", url, own_address(), *self._adapter.limits.connects
         )
+        channels = self._venue_config.channels
+        # A replay sends all channels over one connection.
+        groups = [channels] if self._venue.replayed else channel_groups(self._adapter, channels)
+        loops = [self._new_loop(url, group, permit) for group in groups]
+        self._connections = Connections(self._adapter.name, loops)
+        self._connections.repair(self._left)
         self.phase = Phase.RUNNING
-        self.spawn(self._stream(self._loop), "the stream")
+        self.spawn(self._stream(), "the stream")
         self.spawn(self._tick_for_ever(), "closing candles")
         self.spawn(self._rebuild_for_ever(), "rebuilding candles")
+        if self._listings is not None:
+            every_s = self._venue_config.metadata_every_s
+            following = self._connections.follow(self._listings, self._instruments, every_s)
+            self.spawn(following, "watching listings")
         for feed in self._feeds:
             self.spawn(feed.run(), "handing candles on")
 
-    async def _stream(self, loop: StreamLoop) -> None:
-        await loop.run()
+    def _new_loop(
+        self, url: str, channels: tuple[Channel, ...], permit: SharedBudget
+    ) -> StreamLoop:
+        recorder = None
+        if self._config.record and not self._venue.replayed:
+            recorder = Recorder(
+                Path(self._config.data_dir) / "recordings",
+                self._adapter.name,
+                self._clock,
+                instruments=self._instruments,
+                contract_sizes=self._adapter.contract_sizes,
+            )
+        adapter = self._adapter
+        if not self._venue.replayed:
+            # Its own: a symbol may name another instrument for one connection before the next.
+            adapter = adapter_of(self._adapter.name)
+            adapter.contract_sizes = self._adapter.contract_sizes
+        return StreamLoop(
+            adapter,
+            url,
+            self._instruments,
+            self._venue_config.model_copy(update={"channels": channels}),
+            self._config.reconnect,
+            self._clock,
+            self,
+            recorder=recorder,
+            stamped=self._venue.replayed,
+            known_last=self._taken.last_trades,
+            get=None if self._rest is None else self._rest.get,
+            permit=permit.spend,
+        )
+
+    async def offer(self, trades: Sequence[Trade]) -> str:
+        """Take trades that a second stream of the same received; answer with the incarnation.
+
+        Raises
+        ------
+        ConnectionError
+            Where this stream does not run yet, or is behind: keep them, and try again.
+        """
+        if self.phase is not Phase.RUNNING:
+            raise ConnectionError(f"{self.name} does not stream yet")
+        if not self._connections.offer(trades):
+            raise ConnectionError(f"{self.name} cannot take trades now")
+        return self.incarnation
+
+    async def _stream(self) -> None:
+        await self._connections.run()
         # Only now is everything that was received handed over.
         self._is_over = True
 
     # -- what the stream loop hands over ---------------------------------------------------
 
-    async def events(self, events: Sequence[MarketEvent]) -> None:
+    async def events(self, events: Sequence[FeedEvent]) -> None:
         """Take events of the stream; returning late is what slows the socket down."""
-        trades: list[Trade] = []
+        trades = [event for event in events if type(event) is Trade]
+        if len(trades) < len(events):
+            await self._take_others(events)
+        if isinstance(self._clock, DataClock):
+            self._clock.advance(max(map(_received, events), default=0))
+        if trades:
+            await self._take_trades(trades)
+        for feed in self._feeds:
+            await feed.wait_for_room()
+
+    async def _take_others(self, events: Sequence[FeedEvent]) -> None:
         tops: list[BookTop] = []
         for event in events:
-            if type(event) is Trade:
-                trades.append(event)
-            elif type(event) is BookTop:
+            if type(event) is BookTop:
                 tops += self._tops.sample(event)
                 self._last_receive[event.instrument] = event.receive_time
                 self._touched.add(event.instrument)
-        if events and isinstance(self._clock, DataClock):
-            self._clock.advance(events[-1].receive_time)
-        trades = await self._believable(trades)
-        if trades:
-            await self._take_trades(trades)
         await self._store_tops(tops)
-        for feed in self._feeds:
-            await feed.wait_for_room()
+        snapshots = [event for event in events if type(event) is BookSnapshot]
+        self._books += snapshots
+        self._book_snapshots += len(snapshots)
+        await self._writer.put("book_snapshots", snapshots)
+        ticks = [event for event in events if type(event) is PerpetualTick]
+        self._perpetual_ticks += len(ticks)
+        await self._writer.put("perpetuals", ticks)
+        deltas = [event for event in events if type(event) is BookDelta]
+        await self._writer.put("book_deltas", deltas)
+
+    async def repaired(self, trades: Sequence[Trade]) -> None:
+        """Take trades that were fetched: they change candles that are closed already."""
+        self._trades += len(trades)
+        self._closed += self._builder.add(trades)
+        await self._writer.put("trades", trades)
 
     async def gap(self, gap: Gap) -> None:
         """Take a gap that opened, changed or closed."""
@@ -231,41 +357,19 @@ class MarketStream(EngineActor):
         """Note that the connection came or went."""
         self.log.info("%s: %s", "connected" if connected else "disconnected", reason)
 
-    async def _believable(self, trades: list[Trade]) -> list[Trade]:
-        """Set trades aside that come from the future."""
-        kept = [trade for trade in trades if trade.exchange_time <= trade.receive_time + AHEAD_NS]
-        if len(kept) < len(trades):
-            for trade in trades:
-                if trade.exchange_time > trade.receive_time + AHEAD_NS:
-                    await self._set_aside(trade)
-        return kept
-
-    async def _set_aside(self, trade: Trade) -> None:
-        ahead_s = (trade.exchange_time - trade.receive_time) // NS_PER_S
-        reason = (
-            f"trade {trade.trade_id} of {trade.instrument} claims to be {ahead_s} s ahead of our "
-            "clock; where all do, set this machine's clock"
-        )
-        BAD_FRAMES.labels(trade.exchange, "future_time").inc()
-        self._once.warn("future_time", f"{trade.exchange}: {reason}")
-        frame = msgspec.json.encode(trade)
-        letter = DeadLetter(
-            trade.exchange, "future_time", reason, frame, len(frame), trade.receive_time
-        )
-        await self.dead_letter(letter)
-
     async def _store_tops(self, tops: list[BookTop]) -> None:
         self._book_tops += len(tops)
         await self._writer.put("book_tops", tops)
 
     async def _take_trades(self, trades: list[Trade]) -> None:
-        fresh: list[Trade] = []
-        for trade in trades:
-            self._last_receive[trade.instrument] = trade.receive_time
-            self._touched.add(trade.instrument)
-            self._event_time = max(self._event_time, trade.exchange_time)
-            if not self._is_folded(trade):
-                fresh.append(trade)
+        received = {trade.instrument: trade.receive_time for trade in trades}
+        self._last_receive |= received
+        self._touched |= received.keys()
+        times = [trade.exchange_time for trade in trades]
+        self._event_time = max(self._event_time, *times)
+        fresh = trades
+        if min(times) < self._taken.folded_from:
+            fresh = [trade for trade in trades if not self._is_folded(trade)]
         self._trades += len(trades)
         newest = trades[-1]
         EVENT_LAG.labels(newest.exchange).observe(
@@ -278,8 +382,9 @@ class MarketStream(EngineActor):
         """Say whether a trade that a replay or a reconnect tells again is in stored candles."""
         if trade.exchange_time >= self._taken.folded_from:
             return False  # the builder has the ids of these
-        sequence, moment = self._taken.last_trades.get(trade.instrument, (0, 0))
-        return trade.sequence <= sequence if trade.sequence else trade.exchange_time <= moment
+        # One without a number may be new: its second is folded again from the store.
+        sequence, _ = self._taken.last_trades.get(trade.instrument, (0, 0))
+        return 0 < trade.sequence <= sequence
 
     # -- candles ---------------------------------------------------------------------------
 
@@ -288,20 +393,21 @@ class MarketStream(EngineActor):
             await asyncio.sleep(TICK_S)
             is_over = self._is_over
             await self._tick(self._watermark())
-            if is_over and self._loop is not None and self._loop.status().ended:
+            if is_over and self._connections.have_ended:
                 await self._finish_replay()
                 return
 
     def _watermark(self) -> int:
         """Venue time up to which trades are believed to have come."""
         live = isinstance(self._clock, SystemClock)
-        if live and self._loop is not None and self._loop.status().connected:
+        if live and self._connections.are_up:
             return max(self._event_time, self._clock.now_ns() - QUIET_LAG_NS)
         return self._event_time
 
     async def _tick(self, watermark: int) -> None:
         """Close what is over, write it, publish it, and hand it on."""
         closed, self._closed = self._closed, []
+        books, self._books = self._books, []
         closed += self._builder.advance(watermark)
         touched, self._touched = self._touched, set()
         wanted = {timeframe.value for timeframe in self._config.features.timeframes}
@@ -318,6 +424,7 @@ class MarketStream(EngineActor):
                 self._builder.closed_through,
                 self._last_receive,
                 self._unhealthy(),
+                books,
             )
         await self._writer.put("candles", closed)
         await self._store_tops(self._tops.due(self._clock.now_ns()))
@@ -329,18 +436,41 @@ class MarketStream(EngineActor):
         else:
             await self._gaps.tell()
 
+    def _export(self) -> None:
+        """Bring the gauges of what is wrong up to date."""
+        self._connections.export()
+        OPEN_GAPS.labels(self._adapter.name).set(self._gaps.open)
+        coalesced = COALESCED.labels(self._adapter.name, "book_top")
+        coalesced.inc(self._tops.coalesced - self._coalesced)
+        self._coalesced = self._tops.coalesced
+
     async def _rebuild_for_ever(self) -> None:
         """Beside the ticks: a store that does not answer holds up only what needs it."""
         while True:
             await asyncio.sleep(TICK_S)
-            rebuilt = await self._late.rebuild()
-            self._closed += rebuilt  # what it was before the wait, a tick may have taken
+            self._export()
+            await self._rebuild()
+            try:
+                await self._gaps.settle(self._write_candles)
+            except StoreError as error:
+                self.problem = str(error)
+
+    async def _rebuild(self) -> None:
+        rebuilt = await self._late.rebuild()
+        self._closed += rebuilt  # what it was before the wait, a tick may have taken
+
+    async def _write_candles(self) -> None:
+        """Have the candles written that the trades so far change, ahead of the tick's own write."""
+        await self._rebuild()
+        await self._writer.put("candles", list(self._closed))
 
     async def _flush(self) -> None:
         """Write what is held; rows that the store refuses are told of, and do not stop us."""
+        await self._writer.put("candles", list(self._closed))
         try:
             await self._writer.flush()
         except StoreError as error:
+            self._gaps.keep_open()
             self.problem = str(error)
             self.log.error("%s", error)  # noqa: TRY400 - the writer logged where it came from
 
@@ -357,19 +487,22 @@ class MarketStream(EngineActor):
         """Close the socket, write down what is in hand (forming candles too), and stop."""
         if self.phase is Phase.DRAINED:
             return
-        if self._loop is not None:
-            await self._loop.stop()
-        if self._recorder is not None:
-            await asyncio.to_thread(self._recorder.close)
+        await self._connections.stop()
         if self.phase is Phase.RUNNING:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._rebuild(), HAND_OVER_S)
             await self._tick(self._watermark())
             await self._store_tops(self._tops.flush())
             await self._writer.put("candles", self._builder.forming())
             await self._hand_over()
         await self.stop_tasks()
         try:
+            with contextlib.suppress(StoreError, TimeoutError):
+                await asyncio.wait_for(self._gaps.settle(self._write_candles), HAND_OVER_S)
             await self._writer.close()
         finally:
+            if self._rest is not None:
+                await self._rest.close()
             await self._bus.close()
             await asyncio.to_thread(self._store.close)
             self.phase = Phase.DRAINED
@@ -385,31 +518,26 @@ class MarketStream(EngineActor):
 
     def _unhealthy(self) -> set[str]:
         """Instruments with an open gap or a silent channel."""
-        down = set() if self._loop is None else {name for name, _ in self._loop.status().broken}
+        down = {name for name, _ in self._connections.broken()}
         return self._gaps.instruments(self._clock.now_ns()) | down
 
     def details(self) -> dict[str, Any]:
         """Return counts, freshness and what is wrong."""
-        if self._loop is None:
+        connections = self._connections.details()
+        if not connections:
             return {"instruments": len(self._instruments), "problems": self._taken.problems}
-        status = self._loop.status()
         newest = max(self._last_receive.values(), default=None)
         age_ms = None if newest is None else max(0, self._clock.now_ns() - newest) // NS_PER_MS
         return {
             "exchange": self._adapter.name,
             "instruments": len(self._instruments),
-            "connected": status.connected,
-            "ended": status.ended,
-            "frames": status.frames,
-            "frames_per_s": self._rate.measure(status.frames),
+            **connections,
+            "frames_per_s": self._rate.measure(connections["frames"]),
             "trades": self._trades,
             "book_tops": self._book_tops,
-            "bad_frames": status.bad,
-            "duplicates": status.duplicates,
-            "out_of_order": status.out_of_order,
-            "reconnects": status.reconnects,
+            "book_snapshots": self._book_snapshots,
+            "perpetual_ticks": self._perpetual_ticks,
             "open_gaps": self._gaps.open,
-            "stale": len({name for name, _ in status.broken}),
             "last_event_age_ms": age_ms,
             "held_trades": self._builder.held_trades,
             "backlog": sum(feed.backlog for feed in self._feeds),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.domain.features import FeatureRow
-from engine.domain.market import Candle
+from engine.domain.market import BookSnapshot, Candle
 from engine.domain.sentiment import SentimentAggregate
 
 
@@ -29,6 +29,9 @@ class CandleBatch(msgspec.Struct, frozen=True):
     recipient: str = ""
     """Incarnation of the worker it is meant for; empty where none is known yet. Another one
     takes nothing of it, for it lacks what came before, and only answers who it is."""
+    books: tuple[BookSnapshot, ...] = ()
+    """The last snapshot of the L2 book in each of the finest bars, its best levels only; ascending
+    in time. Taken before anything else of the batch."""
 
 
 class FeatureBatch(msgspec.Struct, frozen=True):

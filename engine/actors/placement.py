@@ -18,7 +18,14 @@ NAMESPACE = "engine"
 CPU_SHARE = 0.01
 
 
-def place(kind: type[EngineActor], name: str, *arguments: Any, near_head: bool = False) -> Handle:
+def place(
+    kind: type[EngineActor],
+    name: str,
+    *arguments: Any,
+    near_head: bool = False,
+    node: str | None = None,
+    **options_of_kind: Any,
+) -> Handle:
     """Start an actor, or find it where it runs already.
 
     Parameters
@@ -31,8 +38,14 @@ def place(kind: type[EngineActor], name: str, *arguments: Any, near_head: bool =
         What its constructor takes after the name.
     near_head
         Keep it on this node: it owns files or addresses of this machine.
+    node
+        Where it is best; it goes elsewhere when that node is lost.
+    **options_of_kind
+        Keyword arguments of its constructor.
     """
     strategy: Any = "DEFAULT"
+    if node is not None:
+        strategy = NodeAffinitySchedulingStrategy(node, soft=True)
     if near_head:
         strategy = NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
@@ -50,7 +63,13 @@ def place(kind: type[EngineActor], name: str, *arguments: Any, near_head: bool =
         "scheduling_strategy": strategy,
     }
     actor: Any = ray.remote(kind)
-    return actor.options(**options).remote(name, *arguments)
+    return actor.options(**options).remote(name, *arguments, **options_of_kind)
+
+
+def alive_nodes() -> list[str]:
+    """Return the ids of the cluster's nodes that are alive, in a stable order."""
+    listed: Any = ray.nodes  # which Ray does not type
+    return sorted(node["NodeID"] for node in listed() if node["Alive"])
 
 
 def kill(handle: Handle, *, restart: bool) -> None:

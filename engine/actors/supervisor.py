@@ -15,11 +15,17 @@ from engine.actors.base import ActorReport, EngineActor, Phase
 from engine.actors.bus_server import BusServer
 from engine.actors.exposition import MetricsServer
 from engine.actors.feature_worker import FeatureWorker
-from engine.actors.handles import RemoteFeatureWorker, RemoteRanker, RemoteScorer
+from engine.actors.handles import (
+    RemoteFeatureWorker,
+    RemoteRanker,
+    RemoteScorer,
+    RemoteStream,
+)
 from engine.actors.market_stream import MarketStream
-from engine.actors.placement import Handle, kill, place
+from engine.actors.placement import Handle, alive_nodes, kill, place
 from engine.actors.plan import Plan
 from engine.actors.ranker import Ranker
+from engine.actors.relay import Relay
 from engine.actors.sentiment_replica import SentimentReplica
 from engine.actors.status import engine_status
 from engine.actors.store_server import StoreServer
@@ -32,14 +38,15 @@ from engine.actors.wiring import (
     ranked_markets,
     reference_market,
     shard_of,
-    split,
+    shares,
 )
 from engine.bus.client import Bus
 from engine.clock import SystemClock
 from engine.config import Config
-from engine.domain.instrument import Market
+from engine.domain.instrument import ExchangeName, Market
 from engine.domain.signal import Alert
 from engine.errors import BusError, EngineError
+from engine.exchanges.registry import exchange as adapter_of
 from engine.features.catalogue import feature_columns
 from engine.metrics import ERRORS
 from engine.store.client import Store
@@ -116,7 +123,7 @@ class Supervisor(EngineActor):
         await self._up("store", "bus", "venues")
         await asyncio.to_thread(self._migrate)
         streams = self._named("stream-")
-        await self._up(*streams, *self._named("sentiment-"))
+        await self._up(*streams, *self._named("relay-"), *self._named("sentiment-"))
         await self._up("ranker", "texts", *self._named("features-"))
         await asyncio.gather(*(self._parts[name].handle.run.remote() for name in streams))
         self._is_up = True
@@ -188,15 +195,54 @@ class Supervisor(EngineActor):
         for exchange, venue in self._config.exchanges.items():
             if not venue.enabled:
                 continue
-            for shard, instruments in enumerate(split(venue.instruments, venue.shards)):
-                name = f"stream-{exchange}-{shard}"
-                handle = place(
-                    MarketStream, name, self._config, self._wiring, exchange, instruments, workers
-                )
-                self._add(name, handle, partial(self._bring_up_stream, handle, exchange))
+            group = adapter_of(exchange).group
+            for shard, share in enumerate(shares(venue.instruments, venue.shards, group)):
+                self._place_stream(exchange, shard, share, workers)
 
-    async def _bring_up_stream(self, handle: Handle, exchange: str) -> None:
-        await handle.prepare.remote(self._venues.get(exchange, VenueEndpoint()))
+    def _place_stream(
+        self, exchange: ExchangeName, shard: int, share: tuple[str, ...], workers: list[Worker]
+    ) -> None:
+        """Place one stream; where it is to be redundant, its second on another node."""
+        is_redundant = self._config.exchanges[exchange].redundancy > 1
+        nodes = alive_nodes() if is_redundant else []
+        name = f"stream-{exchange}-{shard}"
+        handle = place(
+            MarketStream,
+            name,
+            self._config,
+            self._wiring,
+            exchange,
+            share,
+            workers,
+            writes_listings=shard == 0,
+            node=nodes[shard % len(nodes)] if nodes else None,
+        )
+        self._add(name, handle, partial(self._bring_up_stream, handle, exchange))
+        if not is_redundant or self._config.replay.files:
+            return
+        relay = place(
+            Relay,
+            f"relay-{exchange}-{shard}",
+            self._config,
+            self._wiring,
+            exchange,
+            share,
+            RemoteStream(handle, name),
+            node=nodes[(shard + 1) % len(nodes)],
+        )
+
+        async def bring_up() -> None:
+            await relay.start.remote(self._endpoint(exchange))
+
+        self._add(f"relay-{exchange}-{shard}", relay, bring_up)
+
+    def _endpoint(self, exchange: ExchangeName) -> VenueEndpoint:
+        """Return where a venue is reached: a stand-in's address, else what is configured."""
+        venue = self._config.exchanges[exchange]
+        return self._venues.get(exchange, VenueEndpoint(venue.ws_url, venue.rest_url))
+
+    async def _bring_up_stream(self, handle: Handle, exchange: ExchangeName) -> None:
+        await handle.prepare.remote(self._endpoint(exchange))
         if self._is_up:
             # At the first start all streams are prepared before any of them runs.
             await handle.run.remote()
@@ -282,7 +328,11 @@ class Supervisor(EngineActor):
             await part.bring_up()
             if part.name == "venues":
                 # The stand-in venues listen on new ports: everybody has to connect anew.
-                for name in [*self._named("stream-"), *self._named("texts")]:
+                for name in [
+                    *self._named("stream-"),
+                    *self._named("relay-"),
+                    *self._named("texts"),
+                ]:
                     await self._restart(self._parts[name], "its venue moved")
         except (EngineError, RayError) as error:
             last = str(error).splitlines()[-1]
@@ -328,6 +378,7 @@ class Supervisor(EngineActor):
             return
         await self.stop_tasks()
         for group in (
+            self._named("relay-"),
             [*self._named("stream-"), *self._named("texts")],
             self._named("features-"),
             self._named("ranker"),

@@ -15,6 +15,8 @@ class TopSampler:
     """
 
     def __init__(self, every_ns: int) -> None:
+        self.coalesced = 0
+        """Tops that a newer one of the same interval took the place of."""
         self._every_ns = every_ns
         self._newest: dict[str, BookTop] = {}
 
@@ -24,7 +26,10 @@ class TopSampler:
             return [top]
         before = self._newest.get(top.instrument)
         self._newest[top.instrument] = top
-        if before is None or self._interval(before) == self._interval(top):
+        if before is None:
+            return []
+        if self._interval(before) == self._interval(top):
+            self.coalesced += 1
             return []
         return [before]
 

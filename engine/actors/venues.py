@@ -76,7 +76,9 @@ class Replay(EngineActor):
             recordings = await asyncio.to_thread(inspect_recordings, files)
             self._server = ReplayServer(recordings, self._config.replay.speed)
             self._endpoints = {
-                name: VenueEndpoint(url, has_rest=False, replayed=True)
+                name: VenueEndpoint(
+                    url, has_rest=False, replayed=True, adapter=self._server.adapter(name)
+                )
                 for name, url in (await self._server.start()).items()
             }
             self.phase = Phase.RUNNING

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.config import Config
 from engine.domain.instrument import Instrument, Market
 from engine.errors import ConfigError
+from engine.exchanges.base import Exchange
 from engine.simulator.listing import LISTINGS
 from engine.store.endpoint import StoreEndpoint
 
@@ -27,6 +30,8 @@ class VenueEndpoint:
     """False for a replay: a recording cannot be asked for more."""
     replayed: bool = False
     """Frames come stamped with the time they were recorded at."""
+    adapter: Exchange | None = None
+    """What understands a recording: an old dialect, or one that knows its contracts' sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,38 @@ def reference_market(universe: list[Market], base: str) -> Market | None:
 def shard_of(market: Market, shards: int) -> int:
     """Return which of `shards` actors a market belongs to: stable across runs and machines."""
     return zlib.crc32(str(market).encode()) % shards
+
+
+def own_address() -> str:
+    """Return this machine's address towards the outside, by which venues count us.
+
+    Machines behind one router share one; the router's own address cannot be known here, so each
+    keeps to its own budget.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only chooses a route
+            address: str = probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+    return address
+
+
+def shares(
+    instruments: tuple[str, ...], shards: int, group: Callable[[str], str]
+) -> list[tuple[str, ...]]:
+    """Return the instruments of each connection: those of one group, dealt to `shards`.
+
+    Examples
+    --------
+    >>> shares(("A-B", "C-B-PERP", "E-B"), 1, lambda name: name.rpartition("-")[2])
+    [('A-B', 'E-B'), ('C-B-PERP',)]
+    """
+    groups: dict[str, tuple[str, ...]] = {}
+    for instrument in instruments:
+        key = group(instrument)
+        groups[key] = (*groups.get(key, ()), instrument)
+    return [share for mine in groups.values() for share in split(mine, shards)]
 
 
 def split(instruments: tuple[str, ...], shards: int) -> list[tuple[str, ...]]:

@@ -61,6 +61,20 @@ redis.call('LPUSH', KEYS[1], ARGV[1])
 redis.call('LTRIM', KEYS[1], 0, ARGV[2])
 redis.call('PUBLISH', KEYS[1], string.format('%016d', number) .. ARGV[1])
 """
+# The generic cell rate algorithm: one number a key, the time at which the budget is whole again.
+# Redis' own clock counts, so that callers on several machines agree.
+_SPEND = """
+local now = redis.call('TIME')
+local now_us = tonumber(now[1]) * 1000000 + tonumber(now[2])
+local spacing_us, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local whole_at = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now_us)
+local wait_us = whole_at + spacing_us - most - now_us
+if wait_us > 0 then return wait_us end
+local again_at = whole_at + spacing_us
+local ttl_ms = math.ceil((again_at - now_us) / 1000) + 1
+redis.call('SET', KEYS[1], string.format('%.0f', again_at), 'PX', ttl_ms)
+return 0
+"""
 _NUMBER_BYTES = 16
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -84,7 +98,8 @@ class Bus:
     -----
     Keys: ``PREFIX:rankings`` (hash: timeframe -> latest ranking), ``PREFIX:candles`` (hash:
     market and timeframe -> latest candle), ``PREFIX:alerts`` (list, newest first),
-    ``PREFIX:status``, ``PREFIX:snapshot:NAME``. Channels bear the names of the first three.
+    ``PREFIX:status``, ``PREFIX:snapshot:NAME``, ``PREFIX:budget:NAME``. Channels bear the names of
+    the first three.
     ``NAME:count`` numbers a channel's messages. Values are MessagePack of the domain's structs;
     on a channel, 16 digits of its number come first.
     """
@@ -140,6 +155,24 @@ class Bus:
             f"get {name}", self._redis.get(self._key(f"snapshot:{name}"))
         )
         return value
+
+    # Budgets -----------------------------------------------------------------------------
+
+    async def spend(self, name: str, count: int, seconds: float, cost: float = 1.0) -> float:
+        """Take `cost` from a budget of `count` in any `seconds`, shared by all that name it.
+
+        Returns
+        -------
+        float
+            0 where it was taken; else the seconds after which to ask again: nothing was taken.
+        """
+        spacing_us = seconds * 1e6 / count * cost
+        most_us = max(seconds * 1e6, spacing_us)
+        wait_us: int = await self._ask(
+            f"spend {name}",
+            self._redis.eval(_SPEND, 1, self._key(f"budget:{name}"), spacing_us, most_us),
+        )
+        return wait_us / 1e6
 
     # Publishing --------------------------------------------------------------------------
 

@@ -131,9 +131,8 @@ class CandleBuilder:
                 continue
             ids.add(trade.trade_id)
             self._held_trades += 1
-            held = memory.trades.get(second)
-            if held is not None:
-                held.append(trade)
+            if second in memory.trades:
+                memory.append(second, trade)
             else:
                 memory.trades[second] = [trade]
                 if second >= closed_before:
@@ -250,24 +249,28 @@ class CandleBuilder:
     def absorb(self, candles: Iterable[Candle]) -> list[Candle]:
         """Take closed candles from outside in place of what our own trades gave.
 
-        For a venue's REST bars over intervals that our feed does not cover whole, and for
-        candles that `engine.candles.resample.rebuild` made. Their intervals are not folded from
-        trades again while they are remembered.
+        For a venue's REST bars over intervals that our feed does not cover whole, which hold until
+        it does (`engine.candles.memory.is_whole`), and for candles that
+        `engine.candles.resample.rebuild` made.
 
         Returns
         -------
         list of Candle
-            New versions of closed coarser candles that this changed.
+            New versions of closed coarser candles that this changed, but for those given.
         """
         changed: dict[str, dict[int, set[int]]] = {}
+        given: set[tuple[str, int, int]] = set()
         for candle in candles:
             name = candle.instrument
             memory = self._markets.setdefault(name, MarketMemory())
             memory.hold([candle], pin=True)
-            rank = LADDER.index(Timeframe(candle.timeframe)) + 1
-            if rank <= self._top:
-                parents = changed.setdefault(name, {}).setdefault(rank, set())
-                parents.add(LADDER[rank].floor(candle.open_time))
+            rank = LADDER.index(Timeframe(candle.timeframe))
+            given.add((name, rank, candle.open_time))
+            if rank < self._top:
+                parents = changed.setdefault(name, {}).setdefault(rank + 1, set())
+                parents.add(LADDER[rank + 1].floor(candle.open_time))
+        for name, rank, open_time in given:
+            changed.get(name, {}).get(rank, set()).discard(open_time)
         return self._refold_all(changed)
 
     def late_beyond_memory(self) -> list[tuple[Market, int]]:
@@ -282,7 +285,7 @@ class CandleBuilder:
 
     def _close(self, memory: MarketMemory, rank: int, open_time: int, version: int) -> list[Candle]:
         candle = memory.fold(rank, open_time, is_closed=True, version=version)
-        if candle is None:
+        if candle is None or memory.is_pinned(rank, candle):
             return []
         if rank < self._top:
             memory.candles[rank][open_time] = candle
@@ -309,9 +312,10 @@ class CandleBuilder:
             by_rank = changed[name]
             for rank in range(self._top + 1):
                 for open_time in sorted(by_rank.get(rank, ())):
-                    if open_time in memory.pinned[rank]:
-                        continue
-                    if open_time + LADDER[rank].ns > self.closed_through:
+                    end = open_time + LADDER[rank].ns
+                    if end <= self._floor:
+                        continue  # parts of it are forgotten
+                    if end > self.closed_through:
                         self._schedule(name, memory, rank, open_time)
                         continue
                     memory.pending[rank].discard(open_time)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from engine.candles.fold import fold_candles, fold_trades, trade_order
 from engine.domain.market import Candle, Trade
 from engine.domain.timeframe import Timeframe
@@ -18,25 +20,39 @@ class MarketMemory:
     Attributes
     ----------
     trades
-        Open time of a second -> its trades, in order of arrival.
+        Open time of a second -> its trades, in order of arrival until they are folded.
+    unsorted
+        Seconds in which a trade arrived before one that it follows in `trade_order`.
     ids
         Trade ids among them.
     candles
         By rank: open time -> closed candle, kept while a parent may be folded again.
     pinned
-        By rank: intervals whose candle was given from outside and is not to be refolded.
+        By rank: open time -> a venue's own candle, which holds until ours has all its trades.
     pending
         By rank: intervals that hold something and are not closed.
+    forming
+        Open time of a second -> its candle as it was folded last, while it is not closed.
     """
 
-    __slots__ = ("candles", "ids", "pending", "pinned", "trades")
+    __slots__ = ("candles", "forming", "ids", "pending", "pinned", "trades", "unsorted")
 
     def __init__(self) -> None:
         self.trades: dict[int, list[Trade]] = {}
+        self.unsorted: set[int] = set()
         self.ids: set[str] = set()
         self.candles: list[dict[int, Candle]] = [{} for _ in LADDER]
-        self.pinned: list[set[int]] = [set() for _ in LADDER]
+        self.pinned: list[dict[int, Candle]] = [{} for _ in LADDER]
         self.pending: list[set[int]] = [set() for _ in LADDER]
+        self.forming: dict[int, Candle] = {}
+
+    def append(self, second: int, trade: Trade) -> None:
+        """Add a trade to a second that holds some, and note where it breaks their order."""
+        held = self.trades[second]
+        last = held[-1]
+        if trade.exchange_time <= last.exchange_time and _precedes(trade, last):
+            self.unsorted.add(second)
+        held.append(trade)
 
     def fold(
         self,
@@ -59,15 +75,28 @@ class MarketMemory:
             Open time -> children that still form, beside the closed ones.
         """
         if rank == 0:
-            trades = self.trades.get(open_time)
-            if not trades:
-                return None
-            trades.sort(key=trade_order)
-            return fold_trades(trades, open_time, is_closed=is_closed, version=version)
+            return self._fold_second(open_time, is_closed=is_closed, version=version)
         children = self._children(rank, open_time, forming or {})
         if not children:
             return None
         return fold_candles(children, LADDER[rank], open_time, is_closed=is_closed, version=version)
+
+    def _fold_second(self, open_time: int, *, is_closed: bool, version: int) -> Candle | None:
+        trades = self.trades.get(open_time)
+        if not trades:
+            return None
+        candle = self.forming.pop(open_time, None)
+        if candle is None or candle.trade_count != len(trades):
+            # Trades of a second only ever become more: as many are the same.
+            if open_time in self.unsorted:
+                trades.sort(key=trade_order)
+                self.unsorted.remove(open_time)
+            candle = fold_trades(trades, open_time, is_closed=is_closed, version=version)
+        else:
+            candle = msgspec.structs.replace(candle, is_closed=is_closed, version=version)
+        if not is_closed:
+            self.forming[open_time] = candle
+        return candle
 
     def _children(self, rank: int, open_time: int, forming: dict[int, Candle]) -> Sequence[Candle]:
         closed = self.candles[rank - 1]
@@ -87,24 +116,53 @@ class MarketMemory:
         dropped = 0
         for second in old:
             trades = self.trades.pop(second)
+            self.unsorted.discard(second)
+            self.forming.pop(second, None)
             dropped += len(trades)
             self.ids.difference_update([trade.trade_id for trade in trades])
         for rank, parent in enumerate(LADDER[1:]):
             first_needed = parent.floor(floor)
             _drop_below(self.candles[rank], first_needed)
-            self.pinned[rank] = {time for time in self.pinned[rank] if time >= first_needed}
-        top_needed = LADDER[-1].floor(floor)
-        self.pinned[-1] = {time for time in self.pinned[-1] if time >= top_needed}
+            _drop_below(self.pinned[rank], first_needed)
+        _drop_below(self.pinned[-1], LADDER[-1].floor(floor))
         return dropped
 
     def hold(self, candles: Iterable[Candle], *, pin: bool) -> None:
-        """Take closed candles from outside; `pin` keeps their intervals from being refolded."""
+        """Take closed candles from outside; `pin` keeps a venue's own until ours is whole."""
         for candle in candles:
             rank = LADDER.index(Timeframe(candle.timeframe))
             self.candles[rank][candle.open_time] = candle
             self.pending[rank].discard(candle.open_time)
-            if pin:
-                self.pinned[rank].add(candle.open_time)
+            if pin and candle.source == "rest":
+                self.pinned[rank][candle.open_time] = candle
+
+    def is_pinned(self, rank: int, candle: Candle) -> bool:
+        """Say whether a venue's own candle holds against one of ours; lets go of it where not."""
+        theirs = self.pinned[rank].get(candle.open_time)
+        if theirs is None:
+            return False
+        if not is_whole(candle, theirs):
+            return True
+        del self.pinned[rank][candle.open_time]
+        return False
+
+
+def is_whole(ours: Candle, theirs: Candle) -> bool:
+    """Say whether a candle of our trades holds all that the venue's own candle tells of.
+
+    By the count of trades where the venue gives one, else by the volume (to a billionth, for the
+    venue's is rounded).
+    """
+    if ours.trade_count is not None and theirs.trade_count is not None:
+        return ours.trade_count >= theirs.trade_count
+    return ours.volume >= theirs.volume * (1 - 1e-9)
+
+
+def _precedes(trade: Trade, last: Trade) -> bool:
+    """Say whether a trade that is not later than another comes before it in `trade_order`."""
+    if trade.exchange_time == last.exchange_time and trade.sequence > last.sequence:
+        return False  # as most trades of one moment come
+    return trade_order(trade) < trade_order(last)
 
 
 def _drop_below(candles: dict[int, Candle], first_needed: int) -> None:

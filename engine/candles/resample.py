@@ -5,11 +5,12 @@ Pure functions over the same folds that `engine.candles.builder` uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from engine.candles.fold import fold_candles, fold_trades, is_usable, trade_order
+from engine.candles.memory import is_whole
 from engine.domain.market import Candle, Trade
 from engine.domain.timeframe import Timeframe
 
@@ -85,55 +86,76 @@ def resample(candles: Iterable[Candle], to: Timeframe) -> list[Candle]:
 
 def rebuild(
     trades: Iterable[Trade],
-    held: Mapping[Timeframe, Sequence[Candle]],
+    held: Callable[[Timeframe, int, int], Sequence[Candle]],
     timeframes: Sequence[Timeframe],
     *,
     closed_through: int,
     version: int,
 ) -> list[Candle]:
-    """Fold a second again after trades that came later than memory, and what it is part of.
+    """Fold a stretch of time again after trades that came later than memory, and its parents.
 
     Parameters
     ----------
     trades
-        **Every** stored trade of one whole second of one market, the late ones included.
+        **Every** stored trade of one market over whole intervals of the finest of
+        `timeframes`, the late ones included.
     held
-        For each timeframe, the stored candles that lie in the same interval of the next
-        coarser one, closed; its own outdated candle may be among them.
+        Gives the stored closed candles of the market: of a timeframe, that open in
+        ``[start, end)``.
     timeframes
-        Which to return.
+        Which are stored. Coarser ones are made from the finer of them.
     closed_through
         The builder's: intervals that end later still form and are left to it; it learns of
-        this second by ``absorb``.
+        this stretch by ``absorb``.
     version
-        Of the new candles: the time of this computation, UTC nanoseconds.
+        Of the new candles, or one above the version that they replace where that is larger.
 
     Returns
     -------
     list of Candle
-        New versions, finest first, of every interval that holds the second and is closed.
-
-    Raises
-    ------
-    ValueError
-        Where the trades are of more than one second or market.
+        New versions, finest first, of every closed interval that the trades change. A venue's own
+        candle stays where ours would lack trades of it.
     """
-    seconds = candles_from_trades(trades)
-    if len(seconds) != 1:
-        raise ValueError(f"trades of one second of one market are needed, not {len(seconds)}")
-    candle = msgspec.structs.replace(seconds[0], version=version)
-    rebuilt = [candle]
-    for step in list(Timeframe)[1:]:
-        child = Timeframe(candle.timeframe)
-        open_time = step.floor(candle.open_time)
-        if open_time + step.ns > closed_through:
+    ladder = sorted(timeframes, key=list(Timeframe).index)
+    changed = resample(candles_from_trades(trades), ladder[0]) if ladder else []
+    rebuilt: list[Candle] = []
+    for step, coarser in zip(ladder, [*ladder[1:], None], strict=True):
+        changed = _replacing(changed, held, step, closed_through, version)
+        rebuilt += changed
+        if coarser is None or not changed:
             break
-        siblings = {old.open_time: old for old in _newest(held.get(child, ()))}
-        siblings[candle.open_time] = candle
-        inside = [siblings[time] for time in sorted(siblings) if step.floor(time) == open_time]
-        candle = fold_candles(inside, step, open_time, is_closed=True, version=version)
-        rebuilt.append(candle)
-    return [candle for candle in rebuilt if Timeframe(candle.timeframe) in timeframes]
+        opens = {coarser.floor(candle.open_time) for candle in changed}
+        children = held(step, min(opens), max(opens) + coarser.ns)
+        family = [c for c in children if coarser.floor(c.open_time) in opens]
+        newest = {c.open_time: c for c in [*family, *changed]}
+        changed = resample(newest.values(), coarser)
+    return rebuilt
+
+
+def _replacing(
+    candles: Sequence[Candle],
+    held: Callable[[Timeframe, int, int], Sequence[Candle]],
+    step: Timeframe,
+    closed_through: int,
+    version: int,
+) -> list[Candle]:
+    """Leave out what still forms, would lack trades or changes nothing; number the rest."""
+    if not candles:
+        return []
+    last = candles[-1].open_time + step.ns
+    old = {candle.open_time: candle for candle in held(step, candles[0].open_time, last)}
+    kept = []
+    for candle in candles:
+        before = old.get(candle.open_time)
+        if candle.close_time > closed_through:
+            continue
+        if before is not None and before.source == "rest" and not is_whole(candle, before):
+            continue
+        if before is not None and before == msgspec.structs.replace(candle, version=before.version):
+            continue
+        above = version if before is None else max(version, before.version + 1)
+        kept.append(msgspec.structs.replace(candle, version=above))
+    return kept
 
 
 def _newest(candles: Iterable[Candle]) -> list[Candle]:

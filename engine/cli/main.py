@@ -12,7 +12,17 @@ import sys
 import typer
 from rich.console import Console
 
-from engine.cli import config_command, doctor, read, sql, up
+from engine.cli import (
+    backfill,
+    bench,
+    config_command,
+    doctor,
+    read,
+    record,
+    sql,
+    up,
+    verify,
+)
 from engine.errors import EngineError
 
 app = typer.Typer(
@@ -28,6 +38,12 @@ app.command("down")(up.down)
 app.command("status")(read.status)
 app.command("signals")(read.signals)
 app.command("sql")(sql.sql)
+app.command("verify")(verify.verify)
+app.command("record")(record.record)
+app.command("backfill")(backfill.backfill)
+app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    bench.bench
+)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config_command.app, name="config")
 

@@ -60,13 +60,16 @@ def with_replay(
     """
     recordings = inspect_recordings([Path(file) for file in files])
     tree = config.model_dump(mode="json")
-    instruments: dict[str, dict[str, None]] = {}
-    for recording in recordings:
-        instruments.setdefault(recording.exchange, {}).update(dict.fromkeys(recording.instruments))
-    exchanges = {
-        name: {**tree["exchanges"].get(name, {}), "instruments": list(names), "shards": 1}
-        for name, names in instruments.items()
-    }
+    exchanges = {}
+    for name in dict.fromkeys(recording.exchange for recording in recordings):
+        its = [recording for recording in recordings if recording.exchange == name]
+        exchanges[name] = {
+            **tree["exchanges"].get(name, {}),
+            "instruments": list(dict.fromkeys(i for one in its for i in one.instruments)),
+            "channels": sorted({channel for one in its for channel in one.channels}),
+            "shards": 1,
+            "redundancy": 1,
+        }
     tree["exchanges"] = exchanges
     tree["simulator"]["enabled"] = False
     tree["sources"] = []

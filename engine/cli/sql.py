@@ -6,9 +6,7 @@ import csv
 import io
 import json
 import sys
-from contextlib import closing
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,10 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.options import ConfigOption, SetOption, read_config
-from engine.cli.runfile import running_here
-from engine.errors import NotRunningError, StoreQueryError
-from engine.store.endpoint import EmbeddedHome, StoreEndpoint, parse_store_url
+from engine.cli.options import ConfigOption, SetOption
+from engine.cli.stores import store_to_read
+from engine.errors import StoreQueryError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,29 +42,15 @@ def sql(
     """
     if not query.strip():
         raise StoreQueryError('the query is empty; for example: engine sql "SELECT 1"')
-    home = _home(config, override)
+    from engine.store.opening import reading
+
+    url, _ = store_to_read(config, override)
     try:
-        rows = (
-            _query(home, query) if isinstance(home, StoreEndpoint) else _query_closed(home, query)
-        )
+        with reading(url) as store:
+            rows = store.query_arrow(query)
     except StoreQueryError as error:
         raise StoreQueryError(_plain_words(str(error)), error.code) from None
     _print(rows, form)
-
-
-def _home(config: Path | None, override: list[str] | None) -> StoreEndpoint | EmbeddedHome:
-    """Find the store: the running engine's, unless a configuration was named."""
-    run = running_here() if config is None and not override else None
-    if run is not None:
-        return parse_store_url(run.viewer_url or run.store_url)
-    home = parse_store_url(read_config(config, override).store_url)
-    if isinstance(home, EmbeddedHome):
-        from engine.store.embedded import read_owner
-
-        owner = read_owner(home.path)
-        if owner is not None:
-            return parse_store_url(owner.viewer_url)
-    return home
 
 
 def _plain_words(message: str) -> str:
@@ -82,29 +65,6 @@ def _plain_words(message: str) -> str:
     if "FORMAT" in words.upper() and "syntax" in words.lower():
         words = f"{words.split('Expected one of')[0].strip()} (choose the format with --format)"
     return words.split("Expected one of")[0].strip()
-
-
-def _query(endpoint: StoreEndpoint, query: str) -> pa.Table:
-    from engine.store.client import Store
-
-    with closing(Store(endpoint)) as store:
-        return store.query_arrow(query)
-
-
-def _query_closed(home: EmbeddedHome, query: str) -> pa.Table:
-    """Open an embedded store that no engine owns, ask, and close it again."""
-    if not home.path.is_dir():
-        raise NotRunningError(
-            f"no engine is running and there is no store at {home.path}; start one with: engine up"
-        )
-    from engine.store.embedded import EmbeddedStore
-
-    embedded = EmbeddedStore(home.path)
-    try:
-        embedded.start()
-        return _query(embedded.viewer, query)
-    finally:
-        embedded.stop()
 
 
 def _print(rows: pa.Table, form: Format) -> None:

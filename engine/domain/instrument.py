@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple, Self
 
 from engine.errors import InstrumentError
 
-ExchangeName = Literal["binance", "binance_perp", "coinbase", "kraken", "bybit", "okx"]
+ExchangeName = Literal["binance", "binance_perp", "coinbase", "kraken", "bybit", "okx", "bitstamp"]
 """Venues by our name for them."""
 
 _NAME = re.compile(
@@ -72,6 +73,18 @@ class Instrument(NamedTuple):
         again = f"~{self.generation}" if self.generation > 1 else ""
         tail = "-PERP" if self.perpetual else f"-{self.expiry}" if self.expiry else ""
         return f"{self.base}{again}-{self.quote}{tail}"
+
+
+@lru_cache(65_536)
+def first_generation(instrument: str) -> str:
+    """Return the canonical name that an instrument's ticker had at its first use.
+
+    Examples
+    --------
+    >>> first_generation("LUNA~2-USDT")
+    'LUNA-USDT'
+    """
+    return str(Instrument.parse(instrument)._replace(generation=1))
 
 
 class Market(NamedTuple):

@@ -18,9 +18,10 @@ Channel = Literal["trades", "book_top", "book", "perpetual"]
 """What can be subscribed to: trades, best bid and ask, the L2 book, and what only perpetuals have
 (mark price, funding, open interest)."""
 
-GapCause = Literal["sequence", "disconnect", "stale", "restart", "start", "checksum"]
+GapCause = Literal["sequence", "disconnect", "stale", "restart", "start", "checksum", "audit"]
 """Why data is missing: ids skipped, the socket was down, it fell silent, we were down, we began in
-the middle of an interval, or a book did not match the venue's checksum."""
+the middle of an interval, a book did not match the venue's checksum, or the venue's REST knows
+trades that its stream did not bring."""
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -70,7 +71,8 @@ class BookUpdate(msgspec.Struct, frozen=True, gc=False):
     The three sequence numbers say how updates chain: with `previous_sequence` an update follows
     the one whose `last_sequence` that is; else with `first_sequence` it covers the numbers
     ``first..last`` and follows the one that ends at ``first - 1`` (or, after a snapshot, covers
-    the number behind it); without both, updates are only ordered by their arrival.
+    the number behind it); without both, updates are only ordered by their arrival, and
+    `last_sequence`, where there is one, tells which of them a snapshot asked for holds already.
     """
 
     exchange: str
@@ -111,7 +113,8 @@ class BookSnapshot(msgspec.Struct, frozen=True):
     sequence: int
     """The venue's update number, 0 where it gives none."""
     epoch: int
-    """Counts the snapshots that this book was started anew from; in one epoch updates chain."""
+    """Grows with every snapshot that this book was started anew from; in one epoch updates
+    chain."""
     exchange_time: int | None
     """Of the newest update in it."""
     receive_time: int
@@ -166,6 +169,10 @@ class Heartbeat(msgspec.Struct, frozen=True, gc=False):
     exchange: str
     exchange_time: int | None
     receive_time: int
+
+
+UNUSED_IDS = "the venue has no such ids"
+"""`Gap.how` of a gap whose ids the venue never gave to a trade."""
 
 
 class Gap(msgspec.Struct, frozen=True):

@@ -41,7 +41,8 @@ class Limits:
     candles_per_request: int
     """Most candles in one REST answer."""
     requests_per_second: float
-    """REST requests a second that stay well below the venue's limit, from one address."""
+    """Ordinary REST requests (of weight 1) a second that stay well below the venue's limit, from
+    one address."""
     connects: tuple[int, float] = (60, 60.0)
     """Connections that one address may open, and in how many seconds: half of what the venue
     allows, so that its own clock and other programs find room."""
@@ -55,6 +56,8 @@ class RestRequest:
     """Path below the venue's REST endpoint, with a leading slash."""
     params: tuple[tuple[str, str], ...] = ()
     """Query parameters in order."""
+    weight: float = 1.0
+    """How much of the venue's limit it takes, in ordinary requests."""
 
 
 class Exchange(ABC):
@@ -84,11 +87,17 @@ class Exchange(ABC):
     """What it offers."""
     ping_interval_s: ClassVar[float | None] = None
     """Seconds between application pings; None where WebSocket pings suffice."""
+    quiet_s: ClassVar[float] = 0.0
+    """Silence of a healthy connection whose markets are quiet, s: where nothing but the answer to
+    our ping is sure to come, half as long again as `ping_interval_s`."""
     rotate_after_s: ClassVar[float | None] = None
     """Age at which a connection is replaced, safely before the venue ends it; None where it
     never does."""
     counts_trades: ClassVar[bool] = True
     """Whether trade ids are consecutive per market, so that a skipped id is a missing trade."""
+    pages_forward: ClassVar[bool] = False
+    """Whether past trades are asked for from a moment on, oldest first: the first page begins
+    where the range does, though no trade of before it shows that."""
     book_levels: ClassVar[int] = 0
     """Levels a side of the subscribed L2 book, beyond which levels are cut off; 0 keeps all."""
     checksum_levels: ClassVar[int] = 0
@@ -121,6 +130,14 @@ class Exchange(ABC):
         Bybit has an address for spot and one for linear perpetuals, with equal symbols.
         """
         del instrument
+        return ""
+
+    def channel_group(self, channel: Channel) -> str:
+        """Return which channels can share a connection with this one: those of one group.
+
+        OKX sends single trades from another address than books and tickers.
+        """
+        del channel
         return ""
 
     @abstractmethod
@@ -256,6 +273,27 @@ class Exchange(ABC):
             Where the answer is an error or cannot be understood.
         """
 
+    def first_trade_request(self, instrument: str, time_ns: int) -> RestRequest | None:
+        """Return the request that finds the first trade within an hour from a moment on.
+
+        None where `trades_request` itself understands times. Where it is not, a range without
+        `TradeRange.from_sequence` must be given the id that `parse_first_trade` finds.
+        """
+        del instrument, time_ns
+        return None
+
+    def parse_first_trade(self, body: bytes) -> int | None:
+        """Decode the answer to `first_trade_request`: the trade's id.
+
+        None where that hour has no trade: ask for the next one.
+
+        Raises
+        ------
+        VenueError
+            Where the answer is an error or cannot be understood.
+        """
+        raise VenueError(f"{self.name} finds trades by their time without help: {body[:120]!r}")
+
     def trades_request(
         self, wanted: TradeRange, page: Sequence[Trade] | None
     ) -> RestRequest | None:
@@ -279,7 +317,8 @@ class Exchange(ABC):
     def parse_trades(self, body: bytes, instrument: str, receive_time: int) -> list[Trade]:
         """Decode the answer to `trades_request`, ascending in venue order.
 
-        Every trade is, field by field but for `receive_time`, what the stream says of it.
+        Every trade is, field by field but for `receive_time`, what the stream says of it: so it
+        is stored once, whoever brings it. Where one of the two is coarser, cut the other.
 
         Raises
         ------

@@ -1,133 +1,125 @@
-"""Coinbase Exchange.
+"""Coinbase Exchange's WebSocket feed.
 
-Formats after https://docs.cdp.coinbase.com/exchange/websocket-feed/channels and
-https://docs.cdp.coinbase.com/exchange/reference/exchangerestapi_getproductcandles as known on
-2026-11-21; ``matches`` is checked against frames recorded in April 2021.
+Formats after https://docs.cdp.coinbase.com/exchange/websocket-feed/channels and …/rate-limits as
+known on 2026-11-21; trades and books are checked against frames recorded in April 2021. REST is
+in `engine.exchanges.coinbase_rest`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
-from engine.clock import NS_PER_S, iso_utc
-from engine.domain.instrument import Instrument
 from engine.domain.market import (
     BookTop,
-    Candle,
+    BookUpdate,
     Channel,
     Heartbeat,
+    Level,
     MarketEvent,
-    SymbolMetadata,
-    Trade,
+    Side,
 )
-from engine.domain.timeframe import Timeframe
 from engine.errors import FrameError, VenueError
-from engine.exchanges.base import Exchange, Limits, RestRequest, canonical, spans
+from engine.exchanges.coinbase_rest import CoinbaseRest, TradeFields
 from engine.exchanges.wire import (
-    check_amount,
-    check_id,
-    check_price,
+    REFUSED,
+    Amount,
+    Id,
+    LevelAmount,
+    Price,
+    blame,
     decode,
-    decode_answer,
     moment_ns,
-    rest_candle,
     shorten,
 )
 
 PRODUCTS_PER_MESSAGE = 100
 
-_CHANNELS: dict[Channel, str] = {"trades": "matches", "book_top": "ticker"}
+_CHANNELS: dict[Channel, str] = {
+    "trades": "matches",
+    "book_top": "ticker",
+    "book": "level2_batch",
+}
 
-_NOT_FOR_US = frozenset(
-    {"snapshot", "l2update", "received", "open", "done", "change", "activate", "status"}
-)
+_NOT_FOR_US = frozenset({"received", "open", "done", "change", "activate", "status", "auction"})
 
 
-class _Kind(msgspec.Struct):
-    type: str
+class _Match(TradeFields, tag_field="type", tag="match", gc=False):
+    product_id: str
+
+
+class _LastMatch(_Match, tag="last_match", gc=False):
+    pass
+
+
+class _Ticker(msgspec.Struct, tag_field="type", tag="ticker", gc=False):
+    sequence: Id
+    product_id: str
+    best_bid: Price
+    best_ask: Price
+    time: datetime | None = None
+    best_bid_size: Amount | None = None
+    best_ask_size: Amount | None = None
+
+
+class _Snapshot(msgspec.Struct, tag_field="type", tag="snapshot"):
+    product_id: str
+    bids: list[tuple[Price, LevelAmount]]
+    asks: list[tuple[Price, LevelAmount]]
+    time: datetime | None = None
+
+
+class _Update(msgspec.Struct, tag_field="type", tag="l2update"):
+    product_id: str
+    changes: list[tuple[Side, Price, LevelAmount]]
+    time: datetime | None = None
+
+
+class _Heartbeat(msgspec.Struct, tag_field="type", tag="heartbeat"):
+    time: datetime
+
+
+class _Subscriptions(msgspec.Struct, tag_field="type", tag="subscriptions"):
+    pass
+
+
+class _Refusal(msgspec.Struct, tag_field="type", tag="error"):
     message: str = ""
     reason: str = ""
 
 
-class _Match(msgspec.Struct):
-    trade_id: int
-    side: str
-    size: float
-    price: float
-    product_id: str
-    time: datetime
+_Message = (
+    _Match | _LastMatch | _Ticker | _Snapshot | _Update | _Heartbeat | _Subscriptions | _Refusal
+)
+_TAGS = frozenset(
+    {"match", "last_match", "ticker", "snapshot", "l2update", "heartbeat", "subscriptions", "error"}
+)
+_PRICES = re.compile(r"price|best_(bid|ask)$|changes\[.*\]\[1\]|(bids|asks)\[.*\]\[0\]")
 
 
-class _Ticker(msgspec.Struct):
-    sequence: int
-    product_id: str
-    best_bid: float
-    best_ask: float
-    time: datetime | None = None
-    best_bid_size: float | None = None
-    best_ask_size: float | None = None
+class _Kind(msgspec.Struct):
+    type: str
 
 
-class _Heartbeat(msgspec.Struct):
-    time: datetime
-
-
-class _Product(msgspec.Struct):
-    id: str
-    base_currency: str
-    quote_currency: str
-    status: str
-    quote_increment: float | None = None
-    base_increment: float | None = None
-    trading_disabled: bool = False
-
-
-# Numbers come as strings: strict=False reads them into floats in one pass.
+# Numbers come as strings: strict=False reads them into floats, and the types refuse impossible
+# ones, all in one pass.
+_MESSAGES: msgspec.json.Decoder[_Message] = msgspec.json.Decoder(_Message, strict=False)
 _KIND = msgspec.json.Decoder(_Kind)
-_MATCH = msgspec.json.Decoder(_Match, strict=False)
-_TICKER = msgspec.json.Decoder(_Ticker, strict=False)
-_BEAT = msgspec.json.Decoder(_Heartbeat)
-_PRODUCTS = msgspec.json.Decoder(list[_Product], strict=False)
-_CANDLES = msgspec.json.Decoder(list[tuple[int, float, float, float, float, float]], strict=False)
 
 
-class Coinbase(Exchange):
-    """Coinbase Exchange: channels ``matches``, ``ticker`` and ``heartbeat``.
+class Coinbase(CoinbaseRest):
+    """Coinbase Exchange: channels ``matches``, ``ticker``, ``level2_batch`` and ``heartbeat``.
 
     The venue closes quiet connections after 60 to 90 s, hence ``heartbeat`` (one a second and
-    product). Trade ids are consecutive per product. It has no candles of 1s and 4h.
+    product). Books come whole, with neither a sequence nor a checksum: ``level2`` wants a key,
+    ``level2_batch`` is the same every 50 ms without one.
     """
 
-    name = "coinbase"
     ws_url = "wss://ws-feed.exchange.coinbase.com"
-    rest_url = "https://api.exchange.coinbase.com"
-    limits = Limits(
-        messages_per_second=5.0,
-        streams_per_connection=1000,
-        candles_per_request=300,
-        requests_per_second=5.0,
-    )
-    intervals = {  # noqa: RUF012
-        Timeframe.M1: "60",
-        Timeframe.M5: "300",
-        Timeframe.M15: "900",
-        Timeframe.H1: "3600",
-        Timeframe.D1: "86400",
-    }
-
-    def symbol(self, instrument: str) -> str:
-        """Return for example ``BTC-USD``: the canonical name itself."""
-        Instrument.parse(instrument)
-        return instrument
-
-    def guess_instrument(self, symbol: str) -> str | None:
-        """Return the symbol itself where it is a canonical name."""
-        base, _, quote = symbol.partition("-")
-        return canonical(base, quote)
 
     def subscribe(self, instruments: Sequence[str], channels: Sequence[Channel]) -> list[str]:
         """Return ``subscribe`` messages, a hundred products each."""
@@ -135,15 +127,14 @@ class Coinbase(Exchange):
         names = [*(_CHANNELS[channel] for channel in channels), "heartbeat"]
         products = [self.symbol(instrument) for instrument in instruments]
         return [
-            json.dumps(
-                {
-                    "type": "subscribe",
-                    "product_ids": products[start : start + PRODUCTS_PER_MESSAGE],
-                    "channels": names,
-                }
-            )
+            _message("subscribe", products[start : start + PRODUCTS_PER_MESSAGE], names)
             for start in range(0, len(products), PRODUCTS_PER_MESSAGE)
         ]
+
+    def resubscribe_book(self, instrument: str) -> list[str]:
+        """Leave the product's ``level2_batch`` and join it again: it begins with a snapshot."""
+        products, names = [self.symbol(instrument)], [_CHANNELS["book"]]
+        return [_message(kind, products, names) for kind in ("unsubscribe", "subscribe")]
 
     def parse(self, frame: bytes, receive_time: int) -> Sequence[MarketEvent]:
         """Decode one frame.
@@ -165,54 +156,82 @@ class Coinbase(Exchange):
              "best_ask_size":"1.56637040","side":"buy","time":"2022-10-19T23:28:22.061769Z",
              "trade_id":370843401,"last_size":"11.4396987"}
 
-        Tickers recorded before 2022 have no sizes and give no event, nor do book messages.
-        ``{"type":"error","message":"Failed to subscribe","reason":"…"}`` is a refusal.
+        A book, whole and then what changes (size 0 deletes the price; old snapshots have no
+        time)::
+
+            {"type":"snapshot","product_id":"BTC-USD","bids":[["10101.10","0.45054140"]],
+             "asks":[["10102.55","0.57753524"]],"time":"2019-08-14T20:42:26.916Z"}
+            {"type":"l2update","product_id":"BTC-USD","time":"2019-08-14T20:42:27.265Z",
+             "changes":[["buy","10101.80000000","0.162567"]]}
+
+        Tickers recorded before 2022 have no sizes and give no event, nor do messages of the
+        full channel. ``{"type":"error","message":"Failed to subscribe","reason":"…"}`` is a
+        refusal.
         """
-        kind = decode(_KIND, frame)
-        if kind.type in {"match", "last_match"}:
-            return (self._trade(decode(_MATCH, frame), receive_time),)
-        if kind.type == "ticker":
-            top = self._book_top(decode(_TICKER, frame), receive_time)
-            return () if top is None else (top,)
-        if kind.type == "heartbeat":
-            beat = decode(_BEAT, frame)
-            return (Heartbeat(self.name, moment_ns(beat.time), receive_time),)
-        if kind.type == "subscriptions":
-            return (Heartbeat(self.name, None, receive_time),)
-        if kind.type in _NOT_FOR_US:
+        try:
+            raw = _MESSAGES.decode(frame)
+        except REFUSED:
+            return self._unusual(frame)
+        # Exact types: `isinstance` is dear for structs, which have a metaclass.
+        if type(raw) is _Update:
+            return (self._book_change(raw, receive_time),)
+        if type(raw) is _Match or type(raw) is _LastMatch:
+            return (self.trade(raw, self.instrument_of(raw.product_id), receive_time),)
+        if type(raw) is _Ticker:
+            return self._book_top(raw, receive_time)
+        if type(raw) is _Snapshot:
+            return (self._book(raw.product_id, True, raw.bids, raw.asks, raw.time, receive_time),)
+        if type(raw) is _Refusal:
+            raise VenueError(f"coinbase refused: {raw.message}: {raw.reason}")
+        time = moment_ns(raw.time) if type(raw) is _Heartbeat else None
+        return (Heartbeat(self.name, time, receive_time),)
+
+    def _unusual(self, frame: bytes) -> tuple[()]:
+        """Pass over a message that is not for us, refuse any other that is none of ours."""
+        kind = decode(_KIND, frame).type
+        if kind in _NOT_FOR_US:
             return ()
-        if kind.type == "error":
-            raise VenueError(f"coinbase refused: {kind.message}: {kind.reason}")
+        if kind in _TAGS:
+            try:
+                decode(_MESSAGES, frame)  # says what is wrong with it
+            except FrameError as error:
+                raise blame(error, _PRICES) from None
         raise FrameError("unknown_message", f"coinbase sent an unknown message: {shorten(frame)}")
 
-    def _trade(self, raw: _Match, receive_time: int) -> Trade:
-        check_price(raw.price, "the trade's price")
-        check_amount(raw.size, "the trade's amount")
-        check_id(raw.trade_id, "the trade's id")
-        if raw.side not in {"buy", "sell"}:
-            raise FrameError("bad_field", f"the trade's side is {raw.side[:20]!r}")
-        return Trade(
+    def _book_change(self, raw: _Update, receive_time: int) -> BookUpdate:
+        bids: list[Level] = []
+        asks: list[Level] = []
+        for side, price, amount in raw.changes:
+            (bids if side == "buy" else asks).append((price, amount))
+        return self._book(raw.product_id, False, bids, asks, raw.time, receive_time)
+
+    def _book(
+        self,
+        product: str,
+        is_snapshot: bool,
+        bids: list[Level],
+        asks: list[Level],
+        time: datetime | None,
+        receive_time: int,
+    ) -> BookUpdate:
+        return BookUpdate(
             self.name,
-            self.instrument_of(raw.product_id),
-            str(raw.trade_id),
-            raw.trade_id,
-            raw.price,
-            raw.size,
-            "buy" if raw.side == "sell" else "sell",
-            moment_ns(raw.time),
+            self._instruments.get(product) or self.instrument_of(product),
+            is_snapshot,
+            bids,
+            asks,
+            None,
+            None,
+            None,
+            None if time is None else moment_ns(time),
             receive_time,
         )
 
-    def _book_top(self, raw: _Ticker, receive_time: int) -> BookTop | None:
+    def _book_top(self, raw: _Ticker, receive_time: int) -> tuple[BookTop, ...]:
         instrument = self.instrument_of(raw.product_id)
         if raw.best_bid_size is None or raw.best_ask_size is None:
-            return None
-        check_price(raw.best_bid, "the best bid")
-        check_price(raw.best_ask, "the best ask")
-        check_amount(raw.best_bid_size, "the best bid's amount")
-        check_amount(raw.best_ask_size, "the best ask's amount")
-        check_id(raw.sequence, "the ticker's sequence")
-        return BookTop(
+            return ()
+        top = BookTop(
             self.name,
             instrument,
             raw.best_bid,
@@ -223,65 +242,8 @@ class Coinbase(Exchange):
             None if raw.time is None else moment_ns(raw.time),
             receive_time,
         )
+        return (top,)
 
-    def metadata_requests(self) -> list[RestRequest]:
-        """Return the request for ``products``."""
-        return [RestRequest("/products")]
 
-    def parse_metadata(self, body: bytes) -> list[SymbolMetadata]:
-        """Decode ``products``."""
-        found = []
-        for raw in decode_answer(_PRODUCTS, body, "coinbase's products"):
-            instrument = canonical(raw.base_currency, raw.quote_currency)
-            if instrument is None or instrument != raw.id:
-                continue
-            trading = raw.status == "online" and not raw.trading_disabled
-            found.append(
-                SymbolMetadata(
-                    exchange=self.name,
-                    instrument=instrument,
-                    symbol=raw.id,
-                    status="trading" if trading else "halted",
-                    tick_size=raw.quote_increment,
-                    lot_size=raw.base_increment,
-                )
-            )
-        return found
-
-    def candle_requests(
-        self, instrument: str, timeframe: Timeframe, start_ns: int, end_ns: int
-    ) -> list[RestRequest]:
-        """Return requests for ``candles``; the last candle asked for opens at the range's end."""
-        if timeframe not in self.intervals:
-            return []
-        path = f"/products/{self.symbol(instrument)}/candles"
-        return [
-            RestRequest(
-                path,
-                (
-                    ("granularity", self.intervals[timeframe]),
-                    ("start", iso_utc(start)),
-                    ("end", iso_utc(timeframe.floor(end - 1))),
-                ),
-            )
-            for start, end in spans(start_ns, end_ns, timeframe, self.limits.candles_per_request)
-        ]
-
-    def parse_candles(
-        self, body: bytes, instrument: str, timeframe: Timeframe, as_of: int
-    ) -> list[Candle]:
-        """Decode ``candles``: rows of time (s), low, high, open, close, volume, newest first."""
-        rows = decode_answer(_CANDLES, body, f"coinbase's {timeframe} candles")
-        return [
-            rest_candle(
-                self.name,
-                instrument,
-                timeframe,
-                as_of=as_of,
-                open_time=time_s * NS_PER_S,
-                prices=(first, high, low, last),
-                volume=volume,
-            )
-            for time_s, low, high, first, last, volume in reversed(rows)
-            if volume
-        ]
+def _message(kind: str, products: Sequence[str], channels: Sequence[str]) -> str:
+    return json.dumps({"type": kind, "product_ids": products, "channels": channels})

@@ -1,159 +1,162 @@
 """Kraken spot, WebSocket API v2.
 
-Formats after https://docs.kraken.com/api/docs/websocket-v2/trade, …/ticker and
-https://docs.kraken.com/api/docs/rest-api/get-ohlc-data as known on 2026-11-21.
+Formats after https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade, …/ticker,
+…/book and https://docs.kraken.com/exchange/guides/websockets/book-checksum-v2 as known on
+2026-11-21. REST is in `engine.exchanges.kraken_rest`, version 1 in `engine.exchanges.kraken_v1`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated, Literal
 
 import msgspec
 
-from engine.clock import NS_PER_S
-from engine.domain.instrument import Instrument
 from engine.domain.market import (
     BookTop,
-    Candle,
+    BookUpdate,
     Channel,
     Heartbeat,
+    Level,
+    LevelText,
     MarketEvent,
     Side,
-    SymbolMetadata,
     Trade,
 )
-from engine.domain.timeframe import Timeframe
 from engine.errors import FrameError, VenueError
-from engine.exchanges.base import Exchange, Limits, RestRequest, canonical
+from engine.exchanges.kraken_rest import KrakenRest, sequence_of
 from engine.exchanges.wire import (
-    check_amount,
-    check_id,
-    check_price,
+    LARGEST,
+    REFUSED,
+    Amount,
+    Id,
+    Price,
+    blame,
+    check_levels,
     decode,
-    decode_answer,
     moment_ns,
-    rest_candle,
     shorten,
 )
 
 SYMBOLS_PER_MESSAGE = 100
 
-_REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
-"""REST keeps Kraken's old names for two currencies; WebSocket v2 does not."""
-_COMMON_NAMES = {old: new for new, old in _REST_NAMES.items()}
+_NOT_FOR_US = frozenset({"ohlc", "instrument", "level3"})
 
-_NOT_FOR_US = frozenset({"book", "ohlc", "instrument", "level3"})
+
+class _Trade(msgspec.Struct, gc=False):
+    symbol: str
+    side: Side
+    price: Price
+    qty: Amount
+    trade_id: Id
+    timestamp: datetime
+
+
+class _Ticker(msgspec.Struct, gc=False):
+    symbol: str
+    bid: Price
+    bid_qty: Amount
+    ask: Price
+    ask_qty: Amount
+    timestamp: datetime | None = None
+
+
+class _Level(msgspec.Struct, gc=False):
+    # Open types, so that the decoder's `float_hook` hands over the digits as they were sent.
+    price: object
+    qty: object
+
+
+class _Book(msgspec.Struct):
+    symbol: str
+    checksum: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    bids: list[_Level] = []
+    asks: list[_Level] = []
+    timestamp: datetime | None = None
+
+
+class _Trades(msgspec.Struct, tag_field="channel", tag="trade"):
+    data: list[_Trade]
+
+
+class _Tickers(msgspec.Struct, tag_field="channel", tag="ticker"):
+    data: list[_Ticker]
+
+
+class _Books(msgspec.Struct, tag_field="channel", tag="book"):
+    type: Literal["snapshot", "update"]
+    data: list[_Book]
+
+
+class _Heartbeat(msgspec.Struct, tag_field="channel", tag="heartbeat"):
+    pass
+
+
+class _Status(msgspec.Struct, tag_field="channel", tag="status"):
+    pass
+
+
+_Message = _Trades | _Tickers | _Books | _Heartbeat | _Status
+_TAGS = frozenset({"trade", "ticker", "book", "heartbeat", "status"})
+_PRICES = re.compile(r"\.(price|bid|ask)$")
 
 
 class _Envelope(msgspec.Struct):
     channel: str = ""
     method: str = ""
-    data: msgspec.Raw = msgspec.Raw()
     success: bool | None = None
     error: str | None = None
     symbol: str = ""
 
 
-class _Trade(msgspec.Struct):
-    symbol: str
-    side: Side
-    price: float
-    qty: float
-    trade_id: int
-    timestamp: datetime
-
-
-class _Ticker(msgspec.Struct):
-    symbol: str
-    bid: float
-    bid_qty: float
-    ask: float
-    ask_qty: float
-    timestamp: datetime | None = None
-
-
-class _Pair(msgspec.Struct):
-    wsname: str = ""
-    status: str = "online"
-    tick_size: float | None = None
-    pair_decimals: int | None = None
-    lot_decimals: int | None = None
-
-
-class _Pairs(msgspec.Struct):
-    error: list[str]
-    result: dict[str, _Pair] = {}
-
-
-class _Ohlc(msgspec.Struct):
-    error: list[str]
-    result: dict[str, msgspec.Raw] = {}
-
-
-_ENVELOPE = msgspec.json.Decoder(_Envelope)
 # Prices come as JSON numbers; the float nearest to those digits is what we keep.
-_TRADES = msgspec.json.Decoder(list[_Trade])
-_TICKERS = msgspec.json.Decoder(list[_Ticker])
-_PAIRS = msgspec.json.Decoder(_Pairs, strict=False)
-_OHLC = msgspec.json.Decoder(_Ohlc)
-_ROWS = msgspec.json.Decoder(
-    list[tuple[int, float, float, float, float, float, float, int]], strict=False
-)
+_MESSAGES: msgspec.json.Decoder[_Message] = msgspec.json.Decoder(_Message, float_hook=str)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
-class Kraken(Exchange):
-    """Kraken: channels ``trade`` and ``ticker`` (on every change of the best bid or ask).
+class Kraken(KrakenRest):
+    """Kraken: channels ``trade``, ``ticker`` (on every change of the best bid or ask), ``book``.
 
     The venue sends a heartbeat a second while any channel is subscribed, and wants a message
-    from us now and then. ``trade_id`` is a sequence number per book. A ``trade`` subscription
-    begins with the latest 50 trades, which fill short absences. It has no candles of 1s, and
-    only the latest 720 of any length.
+    from us once a minute. ``trade_id`` is a sequence number per book. A ``trade`` subscription
+    begins with the latest 50 trades, which fill short absences. Books have no sequence; after
+    each update the CRC32 of the ten best levels a side must be what the venue says.
     """
 
-    name = "kraken"
     ws_url = "wss://ws.kraken.com/v2"
-    rest_url = "https://api.kraken.com"
-    limits = Limits(
-        messages_per_second=5.0,
-        streams_per_connection=1000,
-        candles_per_request=720,
-        requests_per_second=1.0,
-    )
-    intervals = {  # noqa: RUF012
-        Timeframe.M1: "1",
-        Timeframe.M5: "5",
-        Timeframe.M15: "15",
-        Timeframe.H1: "60",
-        Timeframe.H4: "240",
-        Timeframe.D1: "1440",
-    }
     ping_interval_s = 30.0
-
-    def symbol(self, instrument: str) -> str:
-        """Return for example ``BTC/USD``."""
-        base, quote, *_ = Instrument.parse(instrument)
-        return f"{base}/{quote}"
-
-    def guess_instrument(self, symbol: str) -> str | None:
-        """Return the name with a dash, where that is canonical."""
-        base, _, quote = symbol.partition("/")
-        return canonical(base, quote)
+    pages_forward = True
+    book_levels = 100
+    """Of the 10, 25, 100, 500 and 1000 that can be had: deeper ones multiply the traffic, and
+    whatever we make of a book looks at far fewer."""
 
     def subscribe(self, instruments: Sequence[str], channels: Sequence[Channel]) -> list[str]:
         """Return ``subscribe`` messages, a hundred symbols of one channel each."""
         self.track(instruments)
         symbols = [self.symbol(instrument) for instrument in instruments]
-        messages = []
-        for start in range(0, len(symbols), SYMBOLS_PER_MESSAGE):
-            hand = symbols[start : start + SYMBOLS_PER_MESSAGE]
-            for channel in channels:
-                params: dict[str, object] = {"channel": "trade", "symbol": hand, "snapshot": True}
-                if channel == "book_top":
-                    params |= {"channel": "ticker", "event_trigger": "bbo"}
-                messages.append(json.dumps({"method": "subscribe", "params": params}))
-        return messages
+        return [
+            self._request("subscribe", channel, symbols[start : start + SYMBOLS_PER_MESSAGE])
+            for start in range(0, len(symbols), SYMBOLS_PER_MESSAGE)
+            for channel in channels
+        ]
+
+    def resubscribe_book(self, instrument: str) -> list[str]:
+        """Leave the symbol's ``book`` and join it again: it begins with a snapshot."""
+        symbols = [self.symbol(instrument)]
+        return [self._request(method, "book", symbols) for method in ("unsubscribe", "subscribe")]
+
+    def _request(self, method: str, channel: Channel, symbols: Sequence[str]) -> str:
+        params: dict[str, object] = {"channel": "trade", "symbol": symbols}
+        if channel == "book_top":
+            params |= {"channel": "ticker", "event_trigger": "bbo"}
+        elif channel == "book":
+            params |= {"channel": "book", "depth": self.book_levels}
+        if method == "subscribe":
+            params["snapshot"] = True
+        return json.dumps({"method": method, "params": params})
 
     def ping(self) -> str:
         """Return the application ping; it is answered with ``pong``."""
@@ -175,20 +178,43 @@ class Kraken(Exchange):
              "volume":997038.98383185,"vwap":0.10148,"low":0.09979,"high":0.10285,
              "change":-0.00017,"change_pct":-0.17,"timestamp":"2023-09-25T09:04:31.742648Z"}]}
 
+        A book: ``snapshot``, then ``update`` (``qty`` 0 deletes the price). Whoever applies one
+        cuts the book to the subscribed depth before the checksum is compared::
+
+            {"channel":"book","type":"update","data":[{"symbol":"MATIC/USD",
+             "bids":[{"price":0.5657,"qty":1098.3947558}],"asks":[],"checksum":2114181697,
+             "timestamp":"2023-10-06T17:35:55.440295Z"}]}
+
         ``{"channel":"heartbeat"}``, ``status``, ``pong`` and acknowledgements say that it lives;
         ``{"error":"Currency pair not supported FOO/USD","method":"subscribe","success":false,…}``
         is a refusal. Version 1's frames are lists and are refused as ``bad_field``.
         """
+        try:
+            raw = _MESSAGES.decode(frame)
+        except REFUSED:
+            return self._unusual(frame, receive_time)
+        # Exact types: `isinstance` is dear for structs, which have a metaclass.
+        if type(raw) is _Books:
+            is_snapshot = raw.type == "snapshot"
+            return [self._book(book, is_snapshot, receive_time) for book in raw.data]
+        if type(raw) is _Trades:
+            trades = [self._trade(trade, receive_time) for trade in raw.data]
+            if len(trades) > 1:
+                trades.sort(key=sequence_of)
+            return trades
+        if type(raw) is _Tickers:
+            return [self._book_top(ticker, receive_time) for ticker in raw.data]
+        return (Heartbeat(self.name, None, receive_time),)
+
+    def _unusual(self, frame: bytes, receive_time: int) -> tuple[Heartbeat, ...]:
+        """Read answers to our requests, pass over what is not for us, refuse the rest."""
         envelope = decode(_ENVELOPE, frame)
-        channel = envelope.channel
-        if channel == "trade":
-            raw_trades = decode(_TRADES, envelope.data)
-            return sorted((self._trade(raw, receive_time) for raw in raw_trades), key=_sequence_of)
-        if channel == "ticker":
-            return [self._book_top(raw, receive_time) for raw in decode(_TICKERS, envelope.data)]
-        if channel in {"heartbeat", "status"}:
-            return (Heartbeat(self.name, None, receive_time),)
-        if channel in _NOT_FOR_US:
+        if envelope.channel in _TAGS:
+            try:
+                decode(_MESSAGES, frame)  # says what is wrong with it
+            except FrameError as error:
+                raise blame(error, _PRICES) from None
+        if envelope.channel in _NOT_FOR_US:
             return ()
         if envelope.success is False or envelope.error is not None:
             about = envelope.symbol or envelope.method or "a message"
@@ -198,12 +224,9 @@ class Kraken(Exchange):
         raise FrameError("unknown_message", f"kraken sent an unknown message: {shorten(frame)}")
 
     def _trade(self, raw: _Trade, receive_time: int) -> Trade:
-        check_price(raw.price, "the trade's price")
-        check_amount(raw.qty, "the trade's amount")
-        check_id(raw.trade_id, "the trade's id")
         return Trade(
             self.name,
-            self.instrument_of(raw.symbol),
+            self._instruments.get(raw.symbol) or self.instrument_of(raw.symbol),
             str(raw.trade_id),
             raw.trade_id,
             raw.price,
@@ -213,14 +236,29 @@ class Kraken(Exchange):
             receive_time,
         )
 
+    def _book(self, raw: _Book, is_snapshot: bool, receive_time: int) -> BookUpdate:
+        bids, bid_texts = _levels(raw.bids) if raw.bids else ([], [])
+        asks, ask_texts = _levels(raw.asks) if raw.asks else ([], [])
+        return BookUpdate(
+            self.name,
+            self._instruments.get(raw.symbol) or self.instrument_of(raw.symbol),
+            is_snapshot,
+            bids,
+            asks,
+            None,
+            None,
+            None,
+            None if raw.timestamp is None else moment_ns(raw.timestamp),
+            receive_time,
+            raw.checksum,
+            bid_texts,
+            ask_texts,
+        )
+
     def _book_top(self, raw: _Ticker, receive_time: int) -> BookTop:
-        check_price(raw.bid, "the best bid")
-        check_price(raw.ask, "the best ask")
-        check_amount(raw.bid_qty, "the best bid's amount")
-        check_amount(raw.ask_qty, "the best ask's amount")
         return BookTop(
             self.name,
-            self.instrument_of(raw.symbol),
+            self._instruments.get(raw.symbol) or self.instrument_of(raw.symbol),
             raw.bid,
             raw.bid_qty,
             raw.ask,
@@ -230,89 +268,29 @@ class Kraken(Exchange):
             receive_time,
         )
 
-    def metadata_requests(self) -> list[RestRequest]:
-        """Return the request for ``AssetPairs``."""
-        return [RestRequest("/0/public/AssetPairs")]
 
-    def parse_metadata(self, body: bytes) -> list[SymbolMetadata]:
-        """Decode ``AssetPairs``; steps come from ``tick_size`` or the counts of decimals."""
-        answer = decode_answer(_PAIRS, body, "kraken's AssetPairs")
-        if answer.error:
-            raise VenueError(f"kraken refused AssetPairs: {', '.join(answer.error)}")
-        found = []
-        for raw in answer.result.values():
-            base, _, quote = raw.wsname.partition("/")
-            instrument = canonical(_COMMON_NAMES.get(base, base), _COMMON_NAMES.get(quote, quote))
-            if instrument is None:
-                continue
-            found.append(
-                SymbolMetadata(
-                    exchange=self.name,
-                    instrument=instrument,
-                    symbol=self.symbol(instrument),
-                    status="trading" if raw.status == "online" else "halted",
-                    tick_size=raw.tick_size or _step(raw.pair_decimals),
-                    lot_size=_step(raw.lot_decimals),
-                )
-            )
-        return found
-
-    def candle_requests(
-        self, instrument: str, timeframe: Timeframe, start_ns: int, end_ns: int
-    ) -> list[RestRequest]:
-        """Return the one request for ``OHLC`` that the venue knows: the latest 720 since a time.
-
-        Candles at or after `end_ns` come along and are the caller's to leave out; older ones
-        than the latest 720 cannot be had.
-        """
-        if timeframe not in self.intervals or start_ns >= end_ns:
-            return []
-        base, quote, *_ = Instrument.parse(instrument)
-        pair = _REST_NAMES.get(base, base) + _REST_NAMES.get(quote, quote)
-        return [
-            RestRequest(
-                "/0/public/OHLC",
-                (
-                    ("pair", pair),
-                    ("interval", self.intervals[timeframe]),
-                    # The venue sends what opens after `since`.
-                    ("since", str(max(0, start_ns // NS_PER_S - 1))),
-                ),
-            )
-        ]
-
-    def parse_candles(
-        self, body: bytes, instrument: str, timeframe: Timeframe, as_of: int
-    ) -> list[Candle]:
-        """Decode ``OHLC``: rows of time (s), open, high, low, close, vwap, volume, count."""
-        answer = decode_answer(_OHLC, body, f"kraken's {timeframe} candles")
-        if answer.error:
-            raise VenueError(f"kraken refused candles of {instrument}: {', '.join(answer.error)}")
-        rows = next((raw for name, raw in answer.result.items() if name != "last"), None)
-        if rows is None:
-            raise VenueError(f"kraken's candles of {instrument} hold no rows")
-        return [
-            rest_candle(
-                self.name,
-                instrument,
-                timeframe,
-                as_of=as_of,
-                open_time=time_s * NS_PER_S,
-                prices=(first, high, low, last),
-                volume=volume,
-                trade_count=count,
-                vwap=vwap,
-            )
-            for time_s, first, high, low, last, vwap, volume, count in decode_answer(
-                _ROWS, bytes(rows), f"kraken's {timeframe} candles"
-            )
-            if volume and count
-        ]
+def _levels(raw: list[_Level]) -> tuple[list[Level], list[LevelText]]:
+    """Return levels as numbers and in the venue's own digits (an integer comes as an int)."""
+    texts = [(str(level.price), str(level.qty)) for level in raw]
+    return parse_levels(texts), texts
 
 
-def _sequence_of(trade: Trade) -> int:
-    return trade.sequence
+def parse_levels(texts: Sequence[LevelText]) -> list[Level]:
+    """Turn levels in the venue's digits into numbers.
 
-
-def _step(decimals: int | None) -> float | None:
-    return None if decimals is None or not 0 <= decimals <= 30 else float(f"1e-{decimals}")
+    Raises
+    ------
+    FrameError
+        Kind ``bad_field`` where one is no number, ``bad_price`` or ``bad_amount`` where no book
+        holds it.
+    """
+    levels: list[Level] = []
+    try:
+        for price_text, amount_text in texts:
+            level = float(price_text), float(amount_text)
+            if not (0.0 < level[0] < LARGEST and 0.0 <= level[1] < LARGEST):
+                check_levels([level])  # says what is wrong with it
+            levels.append(level)
+    except ValueError as error:
+        raise FrameError("bad_field", f"a level of the book is no number: {error}") from None
+    return levels

@@ -1,48 +1,65 @@
 r"""Recordings of raw frames: written byte for byte, read up to any damage.
 
-A recording is gzip. A line is ``<receive time, UTC ns> <frame>`` and ends in ``\n``. A frame that
-a line cannot hold as it is (it has a newline, is not UTF-8, or starts with ``base64:``) is written
-``<ns> base64:<frame in base64>``. Lines that begin with ``#`` are comments; ours start with one
-that holds JSON: ``# {"format":1,"exchange":"binance"}``.
+A recording is gzip; its lines are described in `engine.exchanges.record_lines`. Lines that begin
+with ``#`` are comments; ours start with one that holds JSON::
 
-Every flush appends one gzip member, so a kill loses at most what came since the last flush.
+    # {"format":2,"exchange":"okx","instruments":["BTC-USDT-PERP"],
+       "contract_sizes":{"BTC-USDT-PERP":0.01}}
+
+(on one line). Format 1 had neither answers to REST requests nor the last two keys; it is still
+read. Every flush appends one gzip member, so a kill loses at most what came since the last flush.
 """
 
 from __future__ import annotations
 
-import base64
 import gzip
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import msgspec
 
 from engine.clock import NS_PER_S, Clock
 from engine.errors import RecordingError
+from engine.exchanges.base import RestRequest
+from engine.exchanges.record_lines import (
+    Stamped,
+    StampedAnswer,
+    StampedFrame,
+    decode_line,
+    encode_answer,
+    encode_line,
+    target_of,
+)
 
-FORMAT = 1
+__all__ = [
+    "FORMAT",
+    "Header",
+    "Recorder",
+    "Stamped",
+    "StampedAnswer",
+    "StampedFrame",
+    "decode_line",
+    "encode_line",
+    "read_answers",
+    "read_frames",
+    "read_header",
+    "read_recording",
+]
+
+FORMAT = 2
 ROTATE_BYTES = 256 * 1024 * 1024
 """A file that has grown to this is not written further."""
 PENDING_BYTES = 64 * 1024 * 1024
 """Frames held in memory, at most, while the disk does not answer."""
 
-_MARK = b"base64:"
 _MAGIC = b"\x1f\x8b"
 _HOUR_NS = 3600 * NS_PER_S
 
 _LOGGER = logging.getLogger(__name__)
-
-
-class StampedFrame(NamedTuple):
-    """One recorded frame."""
-
-    receive_time: int
-    """When it was received, UTC nanoseconds."""
-    frame: bytes
 
 
 class Header(msgspec.Struct):
@@ -50,51 +67,17 @@ class Header(msgspec.Struct):
 
     format: int
     exchange: str
-
-
-def encode_line(receive_time: int, frame: bytes) -> bytes:
-    r"""Return a recording's line.
-
-    Examples
-    --------
-    >>> encode_line(5, b'{"a":1}')
-    b'5 {"a":1}\n'
-    >>> encode_line(5, b"a\nb")
-    b'5 base64:YQpi\n'
-    """
-    if frame.startswith(_MARK) or b"\n" in frame or not _is_text(frame):
-        frame = _MARK + base64.b64encode(frame)
-    return b"%d %b\n" % (receive_time, frame)
-
-
-def decode_line(line: bytes) -> StampedFrame:
-    """Read a recording's line, without its newline.
-
-    Raises
-    ------
-    ValueError
-        Where it has no time, or its base64 is broken.
-    """
-    stamp, space, frame = line.partition(b" ")
-    if not space or not stamp.isdigit():
-        raise ValueError("it does not begin with a time in nanoseconds and a space")
-    if frame.startswith(_MARK):
-        frame = base64.b64decode(frame[len(_MARK) :], validate=True)
-    return StampedFrame(int(stamp), frame)
-
-
-def _is_text(frame: bytes) -> bool:
-    try:
-        frame.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+    instruments: list[str] = []
+    """What was subscribed to; empty where the recorder did not know."""
+    contract_sizes: dict[str, float] = {}
+    """Instrument -> base currency in one unit of the venue's amounts, where that is not 1."""
 
 
 class Recorder:
     """Writes frames of one connection; a new file every hour and every 256 MiB.
 
-    `record` only remembers; `flush` compresses and writes, and may run in another thread.
+    `record` and `record_answer` only remember; `flush` compresses and writes, and may run in
+    another thread.
     File names are ``EXCHANGE_YYYYMMDDTHHMMSSZ_N.gz``; two recorders never share a file.
 
     Parameters
@@ -107,28 +90,60 @@ class Recorder:
         Names the files and ends the hours.
     rotate_bytes
         Compressed size at which a new file begins.
+    instruments
+        What is subscribed to, kept in every file's first line.
+    contract_sizes
+        The adapter's; those of `instruments` are kept in the first line of every file begun
+        after they are known.
     """
 
     def __init__(
-        self, directory: Path, exchange: str, clock: Clock, rotate_bytes: int = ROTATE_BYTES
+        self,
+        directory: Path,
+        exchange: str,
+        clock: Clock,
+        rotate_bytes: int = ROTATE_BYTES,
+        *,
+        instruments: Iterable[str] = (),
+        contract_sizes: Mapping[str, float] | None = None,
     ) -> None:
         self._directory = Path(directory)
         self._exchange = exchange
         self._clock = clock
         self._rotate_bytes = rotate_bytes
+        self._instruments = sorted(instruments)
+        self._contract_sizes = {} if contract_sizes is None else contract_sizes
         self._lines: list[bytes] = []
         self._pending = 0
         self._file: BinaryIO | None = None
         self._hour = -1
         self.dropped = 0
         """Frames that were lost because writing failed or could not keep up."""
+        self.paths: list[Path] = []
+        """The files begun so far."""
 
     def record(self, receive_time: int, frame: bytes) -> None:
         """Remember a frame for the next `flush`."""
+        self._remember(encode_line(receive_time, frame))
+
+    def record_answer(self, receive_time: int, request: RestRequest, body: bytes) -> None:
+        """Remember what a REST request of the stream was answered, such as a book's snapshot.
+
+        Parameters
+        ----------
+        receive_time
+            When the answer came, UTC nanoseconds.
+        request
+            What was asked.
+        body
+            The answer.
+        """
+        self._remember(encode_answer(receive_time, target_of(request), body))
+
+    def _remember(self, line: bytes) -> None:
         if self._pending > PENDING_BYTES:
             self.dropped += 1
             return
-        line = encode_line(receive_time, frame)
         self._lines.append(line)
         self._pending += len(line)
 
@@ -187,9 +202,14 @@ class Recorder:
             except FileExistsError:
                 number += 1
                 continue
-            header = b"# %b\n" % msgspec.json.encode(Header(FORMAT, self._exchange))
-            file.write(gzip.compress(header))
+            file.write(gzip.compress(b"# %b\n" % msgspec.json.encode(self._header())))
+            self.paths.append(path)
             return file
+
+    def _header(self) -> Header:
+        mine = self._instruments or self._contract_sizes
+        sizes = {name: size for name, size in self._contract_sizes.items() if name in mine}
+        return Header(FORMAT, self._exchange, self._instruments, sizes)
 
 
 def read_header(path: Path) -> Header | None:
@@ -207,18 +227,18 @@ def read_header(path: Path) -> Header | None:
         header = msgspec.json.decode(first[1:], type=Header)
     except msgspec.DecodeError:
         return None
-    if header.format != FORMAT:
+    if not 1 <= header.format <= FORMAT:
         raise RecordingError(
-            f"recording {path} is of format {header.format}; this engine reads {FORMAT}"
+            f"recording {path} is of format {header.format}; this engine reads 1 to {FORMAT}"
         )
     return header
 
 
-def read_frames(path: Path) -> Iterator[StampedFrame]:
-    """Yield a recording's frames in the file's order, up to its end or to damage.
+def read_recording(path: Path) -> Iterator[Stamped]:
+    """Yield a recording's frames and answers in the file's order, up to its end or to damage.
 
-    Damage (a truncated or broken gzip stream, as a kill leaves it) ends the frames with a
-    warning in the log.
+    Damage (a truncated or broken gzip stream, as a kill leaves it) ends them with a warning in
+    the log.
 
     Raises
     ------
@@ -234,6 +254,20 @@ def read_frames(path: Path) -> Iterator[StampedFrame]:
             raise RecordingError(
                 f"{path}, line {number}: {error}; a line is '<nanoseconds> <frame>'"
             ) from None
+
+
+def read_frames(path: Path) -> Iterator[StampedFrame]:
+    """Yield a recording's frames alone; see `read_recording`."""
+    for stamped in read_recording(path):
+        if isinstance(stamped, StampedFrame):
+            yield stamped
+
+
+def read_answers(path: Path) -> Iterator[StampedAnswer]:
+    """Yield a recording's answers to REST requests alone; see `read_recording`."""
+    for stamped in read_recording(path):
+        if isinstance(stamped, StampedAnswer):
+            yield stamped
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -1,51 +1,50 @@
-"""Recorded frames as a venue: a WebSocket server on loopback that says again what was said.
+"""Recorded frames as a venue: a server on loopback that says again what was said.
 
 ``GET ws://HOST:PORT/EXCHANGE?from=N`` sends the frames of all of the exchange's recordings, merged
-by receive time, from number N on. A message is 8 bytes of receive time (big-endian nanoseconds)
-and the frame. After the last the server closes with 1000 and `END_OF_RECORDING`. Whoever loses
-the connection asks again from the number of frames that it has: the server keeps nothing, so
-frames in flight are sent anew and none is lost or doubled.
+by receive time, from number N on, as `engine.exchanges.record_lines.pack` writes them. After the
+last the server closes with 1000 and `END_OF_RECORDING`. Whoever loses the connection asks again
+from the number of messages that it has: the server keeps nothing, so frames in flight are sent
+anew and none is lost or doubled.
+
+What REST requests were answered is sent too, each at its place between the frames: a client that
+takes it from there gets the same book every time, at any speed. Two more parameters:
+
+- ``answers=0``: frames alone.
+- ``group=NAME``: only the recordings of that group of instruments (`Exchange.group`).
+
+``GET http://HOST:PORT/EXCHANGE/path?query`` returns what that request was answered: the first time
+it is asked, the first answer, and so on in recorded order; behind the last, 404.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from engine.clock import NS_PER_S
-from engine.domain.market import Heartbeat
-from engine.errors import FrameError, RecordingError, VenueError
-from engine.exchanges.recording import StampedFrame, read_frames, read_header
-from engine.exchanges.registry import EXCHANGES, exchange
-from engine.exchanges.wire import END_OF_RECORDING, STAMP_BYTES
+from engine.errors import RecordingError
+from engine.exchanges.base import Exchange
+from engine.exchanges.record_lines import Stamped, StampedFrame, pack, same_target
+from engine.exchanges.recorded import Recording, inspect_recordings
+from engine.exchanges.recording import read_answers, read_recording
+from engine.exchanges.wire import END_OF_RECORDING
 
-PROBE_FRAMES = 200
-"""Frames by which a recording without a header is recognised."""
-_CHUNK_FRAMES = 500
+__all__ = ["Progress", "Recording", "ReplayServer", "inspect_recordings"]
 
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """What one file holds."""
-
-    path: Path
-    exchange: str
-    instruments: tuple[str, ...]
-    """With at least one event, in order of their names."""
-    first_ns: int
-    """Smallest receive time, UTC nanoseconds."""
-    last_ns: int
-    """Largest receive time."""
-    frames: int
+_CHUNK = 500
+"""Lines read from disk at once."""
 
 
 @dataclass(slots=True)
@@ -60,106 +59,48 @@ class Progress:
     """Receive time of that frame."""
 
 
-def inspect_recordings(paths: Iterable[Path]) -> list[Recording]:
-    """Read recordings through and say what they hold.
+class _Script:
+    """What is said again of one exchange.
 
     Parameters
     ----------
-    paths
-        Files, and folders whose ``*.gz`` files are taken.
-
-    Returns
-    -------
-    list of Recording
-        By path. A file without a frame (a recorder that was killed at once leaves one) is passed
-        over where others hold some.
-
-    Raises
-    ------
-    RecordingError
-        Where a path does not exist, a folder has no recordings, a file is malformed, empty or
-        of no known exchange.
+    recordings
+        All of the exchange and of one dialect.
     """
-    files = _files(paths)
-    for path in files:
-        _declared_exchange(path)  # even one without frames must not be somebody else's
-    filled = [path for path in files if next(read_frames(path), None) is not None]
-    if not filled:
-        raise RecordingError(f"recording {files[0]} is empty: there is no frame to replay")
-    return [_inspect(path) for path in filled]
 
+    def __init__(self, recordings: Sequence[Recording]) -> None:
+        self.recordings = list(recordings)
+        self.progress = Progress(sum(recording.frames for recording in recordings))
+        self._answers: dict[object, deque[bytes]] | None = None
+        self._reading = asyncio.Lock()
 
-def _files(paths: Iterable[Path]) -> list[Path]:
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(path.glob("*.gz"))
-            if not inside:
-                raise RecordingError(f"folder {path} holds no recordings (*.gz)")
-            found.update(dict.fromkeys(inside))
-        elif path.is_file():
-            found[path] = None
-        else:
-            raise RecordingError(f"recording {path} does not exist; give a file or a folder")
-    return sorted(found)
+    def lines(self, group: str | None) -> Iterator[Stamped]:
+        """Yield frames and answers by receive time; equal times in the order of the files."""
+        paths = [
+            recording.path
+            for recording in self.recordings
+            if group is None or group in recording.groups
+        ]
+        return heapq.merge(*map(read_recording, paths), key=lambda stamped: stamped.receive_time)
 
+    async def answer(self, target: str) -> bytes | None:
+        """Return the next recorded answer to a request, None behind the last."""
+        async with self._reading:
+            if self._answers is None:
+                self._answers = await asyncio.to_thread(self._read_answers)
+        waiting = self._answers.get(same_target(target))
+        return waiting.popleft() if waiting else None
 
-def _inspect(path: Path) -> Recording:
-    name = _exchange_of(path)
-    adapter = exchange(name, guess_symbols=True)
-    instruments: set[str] = set()
-    times: list[int] = []
-    for receive_time, frame in read_frames(path):
-        times.append(receive_time)
-        try:
-            events = adapter.parse(frame, receive_time)
-        except (FrameError, VenueError):
-            continue  # the stream that replays it keeps it as a dead letter
-        instruments.update(e.instrument for e in events if not isinstance(e, Heartbeat))
-    if not instruments:
-        raise RecordingError(f"recording {path} holds no trade or quote of {name}")
-    return Recording(path, name, tuple(sorted(instruments)), min(times), max(times), len(times))
-
-
-def _declared_exchange(path: Path) -> str | None:
-    """Return the exchange that a recording's first line names, None where it has no such line."""
-    header = read_header(path)
-    if header is not None and header.exchange not in EXCHANGES:
-        raise RecordingError(
-            f"recording {path} is of exchange {header.exchange!r}, which has no adapter; "
-            f"known are {', '.join(EXCHANGES)}"
-        )
-    return None if header is None else header.exchange
-
-
-def _exchange_of(path: Path) -> str:
-    declared = _declared_exchange(path)
-    if declared is not None:
-        return declared
-    probe = list(islice(read_frames(path), PROBE_FRAMES))
-    score, name = max((_recognised(name, probe), name) for name in EXCHANGES)
-    if score == 0:
-        raise RecordingError(
-            f"recording {path} is of no known exchange ({', '.join(EXCHANGES)}): none of them "
-            f"understands any of its first {len(probe)} frames"
-        )
-    return name
-
-
-def _recognised(name: str, probe: Sequence[StampedFrame]) -> int:
-    adapter = exchange(name, guess_symbols=True)
-    score = 0
-    for receive_time, frame in probe:
-        try:
-            events = adapter.parse(frame, receive_time)
-        except (FrameError, VenueError):
-            continue
-        score += any(not isinstance(event, Heartbeat) for event in events)
-    return score
+    def _read_answers(self) -> dict[object, deque[bytes]]:
+        files = (read_answers(recording.path) for recording in self.recordings if recording.answers)
+        found: dict[object, deque[bytes]] = {}
+        for answer in heapq.merge(*files, key=lambda stamped: stamped.receive_time):
+            found.setdefault(same_target(answer.target), deque()).append(answer.body)
+        return found
 
 
 class ReplayServer:
-    """Serves recordings over real WebSockets on loopback, each exchange under its name.
+    """Serves recordings over real WebSockets and HTTP on loopback, each exchange under its name.
 
     Parameters
     ----------
@@ -168,34 +109,47 @@ class ReplayServer:
     speed
         Times real time, or ``max``: as fast as the clients take it.
 
+    Raises
+    ------
+    RecordingError
+        Where an exchange has recordings of several dialects: no adapter understands both.
+
     Examples
     --------
     ::
 
         server = ReplayServer(inspect_recordings([Path("btcusdt.gz")]), "max")
         urls = await server.start()      # {"binance": "ws://127.0.0.1:40123/binance"}
-        loop = StreamLoop(exchange("binance"), urls["binance"], …, stamped=True)
+        loop = StreamLoop(server.adapter("binance"), urls["binance"], …, stamped=True)
         await loop.run()                 # returns at the end of the recording
         await server.stop()
     """
 
     def __init__(self, recordings: Sequence[Recording], speed: float | Literal["max"]) -> None:
         self._speed = speed
-        self._paths: dict[str, list[Path]] = {}
-        self._progress: dict[str, Progress] = {}
         self._server: Server | None = None
-        for recording in recordings:
-            self._paths.setdefault(recording.exchange, []).append(recording.path)
-            progress = self._progress.setdefault(recording.exchange, Progress(0))
-            progress.frames += recording.frames
+        self._scripts: dict[str, _Script] = {}
+        for name in dict.fromkeys(recording.exchange for recording in recordings):
+            its = [recording for recording in recordings if recording.exchange == name]
+            _check_dialect(its)
+            self._scripts[name] = _Script(its)
 
     async def start(self) -> dict[str, str]:
-        """Listen on a free loopback port and return exchange -> address."""
+        """Listen on a free loopback port and return exchange -> WebSocket address.
+
+        REST answers lie below the same address with ``http`` for ``ws``.
+        """
         self._server = await serve(
-            self._client, "127.0.0.1", 0, compression=None, ping_interval=None, close_timeout=1
+            self._client,
+            "127.0.0.1",
+            0,
+            compression=None,
+            ping_interval=None,
+            close_timeout=1,
+            process_request=self._answer,
         )
         port = next(iter(self._server.sockets)).getsockname()[1]
-        return {name: f"ws://127.0.0.1:{port}/{name}" for name in self._paths}
+        return {name: f"ws://127.0.0.1:{port}/{name}" for name in self._scripts}
 
     async def stop(self) -> None:
         """Close every connection and stop listening."""
@@ -204,40 +158,87 @@ class ReplayServer:
             await self._server.wait_closed()
             self._server = None
 
+    def adapter(self, name: str) -> Exchange:
+        """Return a new adapter that understands an exchange's recordings.
+
+        It is told of their instruments and contract sizes, and names further symbols by their
+        spelling.
+        """
+        recordings = self._scripts[name].recordings
+        adapter = recordings[0].reader()
+        for recording in recordings:
+            adapter.contract_sizes.update(recording.contract_sizes)
+        return adapter
+
     def progress(self) -> dict[str, Progress]:
         """Return how far each exchange has come."""
-        return dict(self._progress)
+        return {name: script.progress for name, script in self._scripts.items()}
+
+    # -- HTTP ----------------------------------------------------------------------------
+
+    async def _answer(self, socket: ServerConnection, request: Request) -> Response | None:
+        """Answer a plain HTTP request; None lets a WebSocket open."""
+        if "Upgrade" in request.headers:
+            return None
+        name, slash, rest = request.path.lstrip("/").partition("/")
+        script = self._scripts.get(name)
+        body = None
+        if script is not None:
+            try:
+                body = await script.answer(slash + rest)
+            except RecordingError as error:
+                return socket.respond(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}\n")
+        if body is None:
+            problem = f"the recording holds no further answer to {request.path[:200]}\n"
+            return socket.respond(HTTPStatus.NOT_FOUND, problem)
+        headers = Headers(
+            {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body)),
+                "Connection": "close",
+            }
+        )
+        return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, body)
+
+    # -- WebSockets ----------------------------------------------------------------------
 
     async def _client(self, socket: ServerConnection) -> None:
         address = urlsplit(socket.request.path if socket.request else "")
         name = address.path.strip("/")
-        if name not in self._paths:
+        script = self._scripts.get(name)
+        if script is None:
             await socket.close(1008, f"no recording of exchange {name[:40]!r}")
             return
-        start = parse_qs(address.query).get("from", ["0"])[0]
+        asked = {key: values[0] for key, values in parse_qs(address.query).items()}
+        start = asked.get("from", "0")
         if not start.isdigit():
-            await socket.close(1008, "from must be a number of frames")
+            await socket.close(1008, "from must be a number of messages")
             return
+        lines = script.lines(asked.get("group"))
+        if asked.get("answers") == "0":
+            lines = (line for line in lines if isinstance(line, StampedFrame))
         try:
-            await self._send(socket, name, int(start))
+            await self._send(socket, script.progress, lines, int(start))
             await socket.close(1000, END_OF_RECORDING)
         except ConnectionClosed:
             return  # it will ask again from where it stopped
         except RecordingError as error:
             await socket.close(1011, str(error)[-100:])
 
-    async def _send(self, socket: ServerConnection, name: str, start: int) -> None:
-        frames = islice(_merged(self._paths[name]), start, None)
-        progress = self._progress[name]
+    async def _send(
+        self, socket: ServerConnection, progress: Progress, lines: Iterator[Stamped], start: int
+    ) -> None:
         pace = _Pace(self._speed)
-        number = start
-        while chunk := await asyncio.to_thread(_take, frames):
-            for receive_time, frame in chunk:
-                await pace.wait_for(receive_time)
-                await socket.send(receive_time.to_bytes(STAMP_BYTES, "big") + frame)
+        number = frames = 0
+        while chunk := await asyncio.to_thread(_take, lines):
+            for stamped in chunk:
+                if number >= start:
+                    await pace.wait_for(stamped.receive_time)
+                    await socket.send(pack(stamped))
                 number += 1
-                if number > progress.sent:
-                    progress.sent, progress.time_ns = number, receive_time
+                frames += isinstance(stamped, StampedFrame)
+                if frames > progress.sent and number > start:
+                    progress.sent, progress.time_ns = frames, stamped.receive_time
 
 
 class _Pace:
@@ -259,10 +260,16 @@ class _Pace:
             await asyncio.sleep(due - now)
 
 
-def _merged(paths: Sequence[Path]) -> Iterator[StampedFrame]:
-    """Yield the frames of all files by receive time; equal times in the order of the files."""
-    return heapq.merge(*map(read_frames, paths), key=lambda stamped: stamped.receive_time)
+def _check_dialect(recordings: Sequence[Recording]) -> None:
+    """Refuse recordings that no single adapter understands."""
+    first = recordings[0]
+    for other in recordings[1:]:
+        if other.adapter is not first.adapter:
+            raise RecordingError(
+                f"recordings {first.path} and {other.path} of {first.exchange} speak different "
+                "versions of its protocol; replay them one after the other"
+            )
 
 
-def _take(frames: Iterator[StampedFrame]) -> list[StampedFrame]:
-    return list(islice(frames, _CHUNK_FRAMES))
+def _take(lines: Iterator[Stamped]) -> list[Stamped]:
+    return list(islice(lines, _CHUNK))

@@ -27,12 +27,15 @@ _BUSY = frozenset({418, 429})
 
 Sleep = Callable[[float], Awaitable[None]]
 
+Permit = Callable[[float], Awaitable[None]]
+"""Returns when a request of the given weight may be sent: a budget shared with others."""
+
 
 class RestClient:
     """Sends an adapter's requests, one at a time, and decodes the answers.
 
-    Answers 418, 429 and 5xx and broken connections are tried again, after the time in
-    ``Retry-After`` where there is one.
+    Answers 418, 429 and 5xx, damaged ones and broken connections are tried again, after the time
+    in ``Retry-After`` where there is one.
 
     Parameters
     ----------
@@ -43,7 +46,9 @@ class RestClient:
     clock
         Tells when an answer came: candles that end later are open.
     requests_per_second
-        Pace; what the venue allows by default.
+        Pace, in requests of weight 1; what the venue allows by default.
+    permit
+        Awaited before every request, beside this client's own pace.
     transport
         For tests: answers instead of the network.
     sleep
@@ -57,6 +62,7 @@ class RestClient:
         clock: Clock | None = None,
         *,
         requests_per_second: float | None = None,
+        permit: Permit | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -64,6 +70,7 @@ class RestClient:
         self._spacing_s = 1 / (requests_per_second or exchange.limits.requests_per_second)
         self._clock = clock or SystemClock()
         self._sleep = sleep
+        self._permit = permit
         self._client = httpx.AsyncClient(
             base_url=(base_url or exchange.rest_url).rstrip("/"),
             timeout=TIMEOUT_S,
@@ -101,7 +108,7 @@ class RestClient:
             pause = FIRST_PAUSE_S * 2**attempt
             try:
                 answer = await self._send(request)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:  # or the answer cannot be decoded
                 url = f"{str(self._client.base_url).rstrip('/')}{request.path}"
                 problem = f"{url} does not answer: {str(error) or type(error).__name__}"
             else:
@@ -111,12 +118,19 @@ class RestClient:
                 if answer.status_code not in _BUSY and not answer.is_server_error:
                     break
                 pause = max(pause, _retry_after_s(answer))
+                if answer.status_code in _BUSY:
+                    # For all requests: who asks on meanwhile is banned.
+                    self._hold_back(pause)
                 if pause > LONGEST_PAUSE_S:
                     problem += f" (and asks for a pause of {pause:.0f} s)"
                     break
             if attempt + 1 < ATTEMPTS:
                 await self._sleep(pause)
         raise VenueError(f"{self._exchange.name}: {problem}")
+
+    def _hold_back(self, pause: float) -> None:
+        until = asyncio.get_running_loop().time() + min(pause, LONGEST_PAUSE_S)
+        self._next_at = max(self._next_at, until)
 
     async def metadata(self) -> list[SymbolMetadata]:
         """Fetch what the venue lists.
@@ -167,7 +181,9 @@ class RestClient:
             wait = self._next_at - loop.time()
             if wait > 0:
                 await self._sleep(wait)
-            self._next_at = loop.time() + self._spacing_s
+            self._next_at = loop.time() + self._spacing_s * request.weight
+        if self._permit is not None:
+            await self._permit(request.weight)
         return await self._client.get(request.path, params=dict(request.params))
 
 

@@ -1,59 +1,68 @@
-"""The one socket loop: it serves every venue, and nothing else opens a WebSocket client.
+"""The one stream loop: it serves every venue.
 
-One connection, for ever::
+One stream, for ever::
 
-    connect -> subscribe (paced) -> receive -> record -> parse -> ledger -> sink, in batches
-       ^                               |
-       └── backoff <── closed, silent, oversized
+    budget -> connect -> subscribe -> frames -> intake (record, parse, ledger, books) -> sink
+       ^                                |
+       └── backoff <── closed, silent, oversized; or replaced in time by the next connection
 
-Awaiting the sink is the back-pressure: while it does not return, at most twice `BATCH_EVENTS`
-events, `QUEUE_FRAMES` frames and the socket's buffers fill up; then TCP makes the venue wait.
+A connection that the venue would end soon (`Exchange.rotate_after_s`) is replaced while it still
+works: the next one subscribes beside it, and takes over when it brings all that the old one
+brings. Trades of both are taken, each once.
+
+Awaiting the sink is the back-pressure: while it does not return, at most a few thousand events and
+the socket's buffers fill up; then TCP makes the venue wait.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from random import Random
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
-
+from engine.books.keeper import BookKeeper
 from engine.clock import NS_PER_MS, Clock
 from engine.config import ExchangeConfig, ReconnectConfig
-from engine.domain.market import BookTop, DeadLetter, Gap, MarketEvent, Trade
-from engine.errors import FrameError, RecordingError, VenueError
+from engine.domain.market import Channel, DeadLetter, Gap, GapCause, Trade
+from engine.errors import RecordingError
 from engine.exchanges.backoff import Backoff
 from engine.exchanges.base import Exchange
+from engine.exchanges.connection import Connection
 from engine.exchanges.feeds import FeedLedger
+from engine.exchanges.intake import Connected, Intake, Line, Note, Repaired
 from engine.exchanges.recording import Recorder
-from engine.exchanges.sink import FeedSink, StreamCounts, StreamStatus
-from engine.exchanges.wire import END_OF_RECORDING, STAMP_BYTES
-from engine.log import OncePerKind
-from engine.metrics import BAD_FRAMES, CONNECTS, ERRORS, GAPS
+from engine.exchanges.repair import Get, Mender
+from engine.exchanges.sink import FeedSink, StreamStatus
+from engine.metrics import CONNECTS, ERRORS, ROTATIONS
 
-MAX_FRAME_BYTES = 16 * 1024 * 1024
-"""A larger frame is refused: the library closes the connection, the loop opens a new one."""
-QUEUE_FRAMES = 1024
-"""Frames that the library holds before it stops reading the socket."""
 BATCH_EVENTS = 2048
-"""Events handed to the sink at once, at most."""
-DEAD_LETTER_BYTES = 64 * 1024
-"""How much of a bad frame is kept."""
+"""Events that wait for the sink before reading pauses."""
 
-_OPEN_TIMEOUT_S = 10.0
-_CLOSE_TIMEOUT_S = 1.0
+MIN_OVERLAP_S = 2.0
+"""How long two connections overlap at least, counted from the newer one's last subscription."""
+MAX_OVERLAP_S = 30.0
+"""After so long the newer takes over though some quiet market brought nothing on it yet."""
+
+ROTATE_AGAIN_S = 60.0
+"""Pause after an attempt to replace a connection failed: the venue may be busy for a while."""
+
+BOOKS_S = 0.1
+"""How often books are looked at: those that want a snapshot, and those that are due for one."""
+
 _FLUSH_S = 2.0
-_TOO_BIG = 1009
+_LOOK_S = 0.25
 
 _LOGGER = logging.getLogger(__name__)
 
+Permit = Callable[[], Awaitable[None]]
+"""Returns when a connection may be opened: the budget that all streams of an address share."""
+
 
 class StreamLoop:
-    """Streams one connection's instruments from a venue into a sink until it is stopped.
+    """Streams instruments from a venue into a sink until it is stopped.
 
     Parameters
     ----------
@@ -62,7 +71,7 @@ class StreamLoop:
     ws_url
         Endpoint; empty takes the venue's public one.
     instruments
-        Canonical names to subscribe to.
+        Canonical names to subscribe to, all of one `Exchange.group`.
     config
         Channels and times of the venue.
     reconnect
@@ -82,13 +91,18 @@ class StreamLoop:
         recording's time.
     random
         Jitter of the backoff.
+    get
+        The venue's REST: missing trades, snapshots of books and what is polled are fetched by
+        it. None fetches nothing, and gaps stay open.
+    permit
+        Awaited before every connection.
 
     Examples
     --------
     ::
 
         loop = StreamLoop(exchange("binance"), "", ["BTC-USDT"], ExchangeConfig(),
-                          ReconnectConfig(), SystemClock(), sink)
+                          ReconnectConfig(), SystemClock(), sink, get=rest.get)
         task = asyncio.create_task(loop.run())
         ...
         await loop.stop()
@@ -108,6 +122,8 @@ class StreamLoop:
         recorder: Recorder | None = None,
         stamped: bool = False,
         random: Random | None = None,
+        get: Get | None = None,
+        permit: Permit | None = None,
     ) -> None:
         self._exchange = exchange
         # Before the first frame, which may come before the subscriptions are sent.
@@ -115,39 +131,37 @@ class StreamLoop:
         self._base_url = ws_url or exchange.ws_url
         self._instruments = list(instruments)
         self._config = config
-        self._clock = clock
+        self._channels = [name for name in config.channels if name in exchange.channels]
         self._sink = sink
         self._recorder = recorder
         self._stamped = stamped
         # Jitter spreads load; nobody is to be kept from guessing it.
-        self._backoff = Backoff(reconnect, random or Random())
-        self._ledger = FeedLedger(
+        self._random = random or Random()
+        self._backoff = Backoff(reconnect, self._random)
+        self._permit = permit
+        ledger = FeedLedger(
             exchange.name,
             self._instruments,
-            config.channels,
+            self._channels,
             stale_after_ns=config.stale_after_ms * NS_PER_MS,
-            known_last=known_last or {},
+            known_last=known_last,
             now=clock.now_ns(),
+            can_repair=get is not None and config.repair,
         )
-        self._once = OncePerKind(_LOGGER)
-        self._counts = StreamCounts(exchange.name)
-        self._events: list[MarketEvent] = []
-        self._notes: list[Gap | DeadLetter | tuple[bool, str]] = []
-        self._filled = asyncio.Event()
-        self._room = asyncio.Event()
+        self._intake = Intake(
+            exchange, self._instruments, config, clock, ledger, recorder, stamped=stamped
+        )
+        self._mender = None if get is None else Mender(exchange, get, self._intake)
         self._done = asyncio.Event()
         self._finished = False
         self._stopped = False
         self._connecting: asyncio.Task[None] | None = None
-        self._connected = False
+        self._primary: tuple[Connection, Line] | None = None
+        self._open: dict[Connection, Line] = {}
+        self._is_up = False
         self._ended = False
         self._connections = 0
-        self._position = 0
-        self._last_receive: int | None = None
-        self._waiting_since: float | None = None
-        self._data_from: float | None = None
-        self._data_to = 0.0
-        self._silent = False
+        self._rotations = 0
 
     # -- for the owner -------------------------------------------------------------------
 
@@ -164,12 +178,13 @@ class StreamLoop:
         try:
             async with asyncio.TaskGroup() as tasks:
                 pump = tasks.create_task(self._pump())
-                ticker = tasks.create_task(self._tick())
+                beside = [tasks.create_task(work) for work in (self._tick(), *self._fetch())]
                 self._connecting = tasks.create_task(self._connect_for_ever())
                 await asyncio.wait([self._connecting])
-                ticker.cancel()
+                for task in beside:
+                    task.cancel()
                 self._finished = True
-                self._filled.set()
+                self._intake.filled.set()
                 await pump
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
@@ -184,239 +199,327 @@ class StreamLoop:
             self._connecting.cancel()
             await self._done.wait()
 
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What it subscribes to: those of the configuration that the venue offers."""
+        return tuple(self._channels)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is connected."""
+        return self._is_up
+
+    def broken(self) -> dict[tuple[str, Channel], GapCause]:
+        """Return the feeds that are down or stale now, and why."""
+        return self._intake.ledger.broken()
+
+    @property
+    def books(self) -> BookKeeper | None:
+        """The books, to be looked at; None before the first connection."""
+        return None if self._primary is None else self._primary[1].keeper
+
+    @property
+    def unlisted(self) -> asyncio.Event:
+        """Set when a delisted instrument trades: ask the venue, then `relist`."""
+        return self._intake.unlisted
+
+    def repair(self, gaps: Sequence[Gap]) -> None:
+        """Fetch the trades of gaps that an earlier run left open."""
+        if self._mender is not None and self._config.repair:
+            for gap in gaps:
+                self._mender.gap_changed(gap)
+
+    def offer(self, trades: Sequence[Trade]) -> bool:
+        """Take trades that somebody else received on the same feeds: whoever is first wins.
+
+        Returns
+        -------
+        bool
+            False where none was taken: nothing streams yet or any more, or the sink is behind.
+        """
+        is_behind = len(self._intake.events) >= BATCH_EVENTS
+        if self._primary is None or self._finished or is_behind:
+            return False
+        self._intake.offered(self._primary[1], trades)
+        return True
+
+    def delist(self, instrument: str) -> None:
+        """Expect nothing more of an instrument (`Intake.delist`)."""
+        self._intake.delist(instrument)
+
+    def relist(self, instrument: str, successor: str) -> None:
+        """Take what comes under an instrument's symbol for `successor` (`Intake.relist`)."""
+        self._intake.relist(instrument, successor)
+        # What connects next subscribes by the new name.
+        names = [successor if name == instrument else name for name in self._instruments]
+        self._instruments[:] = names
+        for line in self._open.values() if "book" in self._channels else ():
+            line.keeper.add(successor)
+            line.keeper.retry(successor)  # a venue tells the whole book to whoever subscribes
+
     def status(self) -> StreamStatus:
         """Return how the stream fares."""
-        counts = self._counts
+        intake, ledger, mender = self._intake, self._intake.ledger, self._mender
+        keepers = [line.keeper for line in self._open.values()]
         return StreamStatus(
             exchange=self._exchange.name,
-            connected=self._connected,
+            connected=self._is_up,
             ended=self._ended,
-            frames=counts.frames,
-            events=counts.events,
-            ignored=counts.ignored,
-            bad=sum(self._once.counts.values()),
-            duplicates=self._ledger.duplicates,
-            out_of_order=self._ledger.out_of_order,
-            history=self._ledger.history,
-            reconnects=max(0, self._connections - 1),
-            last_receive_time=self._last_receive,
-            last_event=self._ledger.last_receive(),
-            broken=self._ledger.broken(),
+            frames=intake.counts.frames,
+            events=intake.counts.events,
+            ignored=intake.counts.ignored,
+            bad=intake.bad,
+            duplicates=ledger.duplicates,
+            out_of_order=ledger.out_of_order,
+            history=ledger.history,
+            reconnects=max(0, self._connections - self._rotations - 1),
+            rotations=self._rotations,
+            repairs_waiting=0 if mender is None else mender.waiting,
+            repaired=0 if mender is None else mender.repaired,
+            live_books=0 if self.books is None else len(self.books.live),
+            checksums=intake.checked + sum(keeper.checked for keeper in keepers),
+            stale_deltas=intake.stale + sum(keeper.stale for keeper in keepers),
+            last_receive_time=intake.last_receive,
+            last_event=ledger.last_receive(),
+            broken=ledger.broken(),
         )
 
     # -- connections ---------------------------------------------------------------------
 
     async def _connect_for_ever(self) -> None:
         while True:
-            reason = await self._one_connection()
+            reason, held_s = await self._hold()
             if self._ended:
                 return
-            if self._data_from is not None:
-                self._backoff.data_held(self._data_to - self._data_from)
-                self._data_from = None
+            self._backoff.data_held(held_s)
             delay = self._backoff.delay_s()
             _LOGGER.warning(
                 "%s: %s; connecting again in %.1f s", self._exchange.name, reason, delay
             )
             await asyncio.sleep(delay)
 
-    async def _one_connection(self) -> str:
-        """Hold one connection to its end and return, in words, why it ended."""
-        self._silent = False
+    async def _hold(self) -> tuple[str, float]:
+        """Hold a connection, and those that replace it in time, until one ends unreplaced.
+
+        Returns
+        -------
+        tuple
+            Why it ended, and for how long it brought data, seconds.
+        """
+        connection, task = await self._begin(is_primary=True)
         try:
-            async with connect(
-                self._url(),
-                max_size=MAX_FRAME_BYTES,
-                max_queue=QUEUE_FRAMES,
-                compression=None,
-                open_timeout=_OPEN_TIMEOUT_S,
-                close_timeout=_CLOSE_TIMEOUT_S,
-                # Silence of data is watched instead: a pong proves nothing about data, and
-                # cannot be read while a slow sink holds back the socket.
-                ping_interval=None,
-                proxy=None if _is_loopback(self._base_url) else True,
-            ) as socket:
-                self._became(connected=True, reason="connected")
-                await self._serve(socket)
-        except ConnectionClosed as error:
-            reason = self._closed(error)
-        except TimeoutError:
-            reason = f"no answer within {_OPEN_TIMEOUT_S:.0f} s"
-        except (OSError, WebSocketException) as error:
-            reason = f"cannot connect: {error}"
-        else:
-            reason = "closed"
+            lifetime_s = self._lifetime_s()
+            while True:
+                await asyncio.wait([task], timeout=lifetime_s)
+                if task.done():
+                    return self._ending(connection, task)
+                before = connection
+                connection, task = await self._rotate(connection, task)
+                lifetime_s = ROTATE_AGAIN_S if connection is before else self._lifetime_s()
         finally:
-            if self._connected:
-                self._became(connected=False, reason="ended" if self._ended else "closed")
-        return reason
+            try:
+                await _end([task])
+            finally:
+                self._came_down()
+
+    def _came_down(self) -> None:
+        if self._is_up:
+            over = self._ended or self._stopped
+            # After our own stop the next start finds the hole, from the last stored trade.
+            self._is_up = False
+            reason = "ended" if self._ended else "closed"
+            self._intake.became(connected=False, reason=reason, ended=over)
+
+    def _ending(self, connection: Connection, task: asyncio.Task[str]) -> tuple[str, float]:
+        reason = task.result()
+        self._ended = connection.ended
+        if connection.oversized:
+            now = self._intake.now()
+            self._intake.set_aside("oversized", connection.oversized, b"", now)
+        first = connection.first_data
+        return reason, 0.0 if first is None else connection.last_data - first
+
+    async def _begin(self, *, is_primary: bool) -> tuple[Connection, asyncio.Task[str]]:
+        """Open a connection when the budget allows it."""
+        if self._permit is not None and not self._stamped:
+            await self._permit()
+        intake = self._intake
+        line = intake.line(is_primary=is_primary)
+        connection = Connection(
+            self._exchange,
+            self._url(),
+            self._instruments,
+            self._channels,
+            partial(self._take, line),
+            silence_s=max(self._config.silence_ms / 1000, self._exchange.quiet_s),
+            stamped=self._stamped,
+        )
+        self._open[connection] = line
+        if is_primary:
+            self._primary = connection, line
+        task = asyncio.create_task(connection.run(self._opened))
+        task.add_done_callback(partial(self._over, connection))
+        return connection, task
 
     def _url(self) -> str:
         if self._stamped:
-            return f"{self._base_url}?{urlencode({'from': self._position})}"
-        return self._exchange.url(self._base_url, self._instruments, self._config.channels)
+            query = {"from": str(self._intake.position)}
+            group = self._exchange.group(self._instruments[0]) if self._instruments else ""
+            if group:
+                query["group"] = group
+            return f"{self._base_url}?{urlencode(query)}"
+        return self._exchange.url(self._base_url, self._instruments, self._channels)
 
-    def _became(self, *, connected: bool, reason: str) -> None:
-        self._connected = connected
-        now = self._now()
-        if connected:
-            self._connections += 1
-            CONNECTS.labels(self._exchange.name).inc()
-            self._ledger.connected(now)
-        elif not self._ended and not self._stopped:
-            # After our own stop the next start finds the hole, from the last stored trade.
-            self._ledger.disconnected(now)
-        self._collect_gaps()
-        self._note((connected, reason))
+    def _opened(self) -> None:
+        self._connections += 1
+        CONNECTS.labels(self._exchange.name).inc()
+        if not self._is_up:
+            self._is_up = True
+            self._intake.became(connected=True, reason="connected")
 
-    def _closed(self, error: ConnectionClosed) -> str:
-        if self._silent:
-            return f"silent for {self._config.silence_ms / 1000:g} s"
-        received, sent = error.rcvd, error.sent
-        if self._stamped and received is not None and received.reason == END_OF_RECORDING:
-            self._ended = True
-            return END_OF_RECORDING
-        if sent is not None and sent.code == _TOO_BIG:
-            self._set_aside("oversized", sent.reason or "frame too large", b"", self._now())
-        return f"connection closed: {error}"
+    def _over(self, connection: Connection, _: asyncio.Task[str]) -> None:
+        line = self._open.pop(connection)
+        self._intake.gone(line)
 
-    async def _serve(self, socket: ClientConnection) -> None:
-        beside = [asyncio.create_task(self._subscribe(socket))]
-        if not self._stamped:
-            beside.append(asyncio.create_task(self._watch(socket)))
-            beside.append(asyncio.create_task(self._ping(socket)))
+    def _lifetime_s(self) -> float | None:
+        """Seconds until the connection is to be replaced; streams do not all do so at once."""
+        rotate_after_s = self._config.rotate_after_s or self._exchange.rotate_after_s
+        if rotate_after_s is None or self._stamped:
+            return None
+        return rotate_after_s * self._random.uniform(0.9, 1.0)
+
+    async def _rotate(
+        self, old: Connection, old_task: asyncio.Task[str]
+    ) -> tuple[Connection, asyncio.Task[str]]:
+        """Replace a connection by a new one; return the one that goes on."""
+        before = self._open[old]
+        before.seen.clear()
+        self._intake.overlap = True
+        new, new_task = await self._begin(is_primary=False)
+        line = self._open[new]
         try:
-            await self._read(socket)
+            if not await self._took_over(before, line, new, old_task, new_task):
+                await _end([new_task])
+                return old, old_task
+            self._primary = new, line
+            self._intake.promote(line, before)
+            self._rotations += 1
+            ROTATIONS.labels(self._exchange.name).inc()
+            _LOGGER.info("%s: a new connection took over", self._exchange.name)
+            await old.close()
+            await _end([old_task])
+        except asyncio.CancelledError:
+            await _end([new_task, old_task])
+            raise
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            self._intake.overlap = False
+        return new, new_task
 
-    async def _subscribe(self, socket: ClientConnection) -> None:
-        messages = self._exchange.subscribe(self._instruments, self._config.channels)
-        if self._stamped:
-            return
-        with contextlib.suppress(ConnectionClosed):
-            for message in messages:
-                await socket.send(message)
-                await asyncio.sleep(1 / self._exchange.limits.messages_per_second)
-
-    async def _ping(self, socket: ClientConnection) -> None:
-        message, interval = self._exchange.ping(), self._exchange.ping_interval_s
-        if message is None or interval is None:
-            return
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                await asyncio.sleep(interval)
-                await socket.send(message)
-
-    async def _watch(self, socket: ClientConnection) -> None:
-        """Close the connection when it is silent; a stop of our own sink is not silence."""
-        silence_s = self._config.silence_ms / 1000
-        loop = asyncio.get_running_loop()
-        while not self._silent:
-            await asyncio.sleep(silence_s / 4)
-            since = self._waiting_since
-            self._silent = since is not None and loop.time() - since > silence_s
-        await socket.close()
-
-    # -- frames --------------------------------------------------------------------------
-
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _took_over(
+        self,
+        before: Line,
+        line: Line,
+        new: Connection,
+        old_task: asyncio.Task[str],
+        new_task: asyncio.Task[str],
+    ) -> bool:
+        """Wait until the new connection brings all that the old one brings; False if it cannot."""
         now = asyncio.get_running_loop().time
-        self._waiting_since = now()
+        started = now()
         while True:
-            frame = await socket.recv(decode=False)
-            self._waiting_since = self._data_to = now()
-            if self._data_from is None:
-                self._data_from = self._data_to
-            self._take(frame)
-            while len(self._events) + len(self._notes) >= BATCH_EVENTS:
-                self._waiting_since = None
-                self._room.clear()
-                await self._room.wait()
+            await asyncio.wait([new_task], timeout=_LOOK_S)
+            if new_task.done():
+                _LOGGER.warning(
+                    "%s: the connection that was to take over failed: %s",
+                    self._exchange.name,
+                    new_task.exception() or new_task.result(),
+                )
+                return False
+            if old_task.done() and new.is_open:
+                self._intake.broke_off()
+                return True
+            subscribed = new.subscribed_at
+            if subscribed is None or new.first_data is None or now() - subscribed < MIN_OVERLAP_S:
+                continue
+            whole = before.seen <= line.seen and before.keeper.live <= line.keeper.live
+            if whole or now() - started > MAX_OVERLAP_S:
+                return True
 
-    def _take(self, frame: bytes) -> None:
-        if self._stamped:
-            self._position += 1
-            receive_time = int.from_bytes(frame[:STAMP_BYTES], "big")
-            frame = frame[STAMP_BYTES:]
-        else:
-            receive_time = self._clock.now_ns()
-        self._last_receive = receive_time
-        self._counts.frame(len(frame))
-        if self._recorder is not None:
-            self._recorder.record(receive_time, frame)
-        try:
-            events = self._exchange.parse(frame, receive_time)
-        except FrameError as error:
-            if self._stamped and error.kind == "unknown_symbol":
-                self._counts.ignored += 1  # a recording may hold more than was asked for
-            else:
-                self._set_aside(error.kind, str(error), frame, receive_time)
-            return
-        except VenueError as error:
-            self._set_aside("refused", str(error), frame, receive_time)
-            return
-        if not events:
-            self._counts.ignored += 1
-        for event in events:
-            if not isinstance(event, Trade | BookTop) or self._ledger.accept(event):
-                self._events.append(event)
-        self._collect_gaps()
-        self._filled.set()
-
-    def _set_aside(self, kind: str, reason: str, frame: bytes, receive_time: int) -> None:
-        name = self._exchange.name
-        BAD_FRAMES.labels(name, kind).inc()
-        self._once.warn(kind, f"{name}: bad frame ({kind}): {reason}")
-        kept = frame[:DEAD_LETTER_BYTES]
-        self._note(DeadLetter(name, kind, reason, kept, len(frame), receive_time))
-
-    def _collect_gaps(self) -> None:
-        for gap in self._ledger.take_changes():
-            if gap.repaired_at is None and (gap.to_time is None or gap.from_sequence is not None):
-                GAPS.labels(gap.exchange, gap.cause).inc()
-            self._note(gap)
-
-    def _note(self, note: Gap | DeadLetter | tuple[bool, str]) -> None:
-        self._notes.append(note)
-        self._filled.set()
+    def _take(self, line: Line, frames: Sequence[bytes]) -> None:
+        self._intake.frames(line, frames)
+        if len(self._intake.events) + len(self._intake.notes) >= BATCH_EVENTS:
+            for connection in self._open:
+                connection.pause()
 
     # -- to the sink ---------------------------------------------------------------------
 
     async def _pump(self) -> None:
+        intake = self._intake
         while True:
-            await self._filled.wait()
-            self._filled.clear()
-            events, self._events = self._events, []
-            notes, self._notes = self._notes, []
-            self._room.set()
+            await intake.filled.wait()
+            intake.filled.clear()
+            events, intake.events = intake.events, []
+            notes, intake.notes = intake.notes, []
             if events:
-                self._counts.export(events)
+                intake.counts.export(events)
                 await self._sink.events(events)
             for note in notes:
                 await self._hand_on(note)
-            if self._finished and not self._filled.is_set():
+            if len(intake.events) < BATCH_EVENTS:
+                for connection in self._open:
+                    connection.resume()
+            if self._finished and not intake.filled.is_set():
                 return
 
-    async def _hand_on(self, note: Gap | DeadLetter | tuple[bool, str]) -> None:
+    async def _hand_on(self, note: Note) -> None:
         if isinstance(note, Gap):
+            if self._mender is not None and self._config.repair:
+                self._mender.gap_changed(note)
             await self._sink.gap(note)
+        elif isinstance(note, Repaired):
+            await self._sink.repaired(note.trades)
         elif isinstance(note, DeadLetter):
             await self._sink.dead_letter(note)
-        else:
-            connected, reason = note
-            await self._sink.state(connected=connected, reason=reason)
+        elif isinstance(note, Connected):
+            await self._sink.state(connected=note.connected, reason=note.reason)
+
+    def _fetch(self) -> list[Coroutine[None, None, None]]:
+        """Return what runs beside the connections."""
+        work: list[Coroutine[None, None, None]] = []
+        if "book" in self._channels:
+            work.append(self._tend_books())
+        if self._mender is None:
+            return work
+        work.append(self._mender.run())
+        if "trades" in self._channels and self._config.repair and not self._exchange.counts_trades:
+            work.append(self._mender.audit(self._instruments, self._config.audit_every_s))
+        requests = self._exchange.poll_requests(self._instruments, self._channels)
+        if requests:
+            work.append(self._mender.poll(requests, self._polling_line))
+        return work
+
+    def _polling_line(self) -> Line | None:
+        return None if self._primary is None or not self._is_up else self._primary[1]
+
+    async def _tend_books(self) -> None:
+        """Ask for the snapshots that books want, and hand on those of quiet books."""
+        while True:
+            await asyncio.sleep(BOOKS_S)
+            if self._primary is not None:
+                self._intake.sample_books(self._primary[1])
+            if self._stamped or self._mender is None:
+                continue
+            for connection, line in list(self._open.items()):
+                if connection.is_open:
+                    self._mender.renew_books(line, connection)
 
     async def _tick(self) -> None:
         """Look for stale feeds and write recorded frames, from time to time."""
         pause = min(_FLUSH_S, self._config.stale_after_ms / 4000)
         while True:
             await asyncio.sleep(pause)
-            if self._connected:
-                self._ledger.check_stale(self._now())
-                self._collect_gaps()
+            if self._is_up:
+                self._intake.check_stale()
             await self._write_recording()
 
     async def _write_recording(self, *, close: bool = False) -> None:
@@ -428,11 +531,18 @@ class StreamLoop:
             ERRORS.labels("recording", "write").inc()
             _LOGGER.error("%s: %s; these frames are not recorded", self._exchange.name, error)  # noqa: TRY400
 
-    def _now(self) -> int:
-        if self._stamped and self._last_receive is not None:
-            return self._last_receive
-        return self._clock.now_ns()
 
-
-def _is_loopback(url: str) -> bool:
-    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+async def _end(tasks: Sequence[asyncio.Task[str]]) -> None:
+    """Cancel tasks and wait until they are gone, also where we are cancelled meanwhile."""
+    for task in tasks:
+        task.cancel()
+    is_cancelled = False
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            is_cancelled = True
+    for task in tasks:
+        task.cancelled() or task.exception()  # told of by whoever waited for it
+    if is_cancelled:
+        raise asyncio.CancelledError

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+import math
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from engine.clock import NS_PER_MS, NS_PER_S
-from engine.domain.market import Candle
+from engine.domain.market import Candle, Level
 from engine.domain.timeframe import Timeframe
 from engine.errors import FrameError, VenueError
 
@@ -26,10 +29,32 @@ STAMP_BYTES = 8
 END_OF_RECORDING = "end of recording"
 """Close reason with which a replay says that it is complete."""
 
+_OUT_OF_RANGE = re.compile(r"Expected `float` [<>]=? \S+ - at `(?P<path>[^`]*)`")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+
+REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises, whatever the bytes."""
 
 T = TypeVar("T")
+
+Price = Annotated[float, msgspec.Meta(gt=0.0, lt=LARGEST)]
+"""A field that a decoder refuses unless it is a price that a market can have."""
+
+Amount = Annotated[float, msgspec.Meta(gt=0.0, lt=LARGEST)]
+"""A field that a decoder refuses unless it is an amount that can be traded."""
+
+Id = Annotated[int, msgspec.Meta(ge=0, le=LAST_ID)]
+"""A field that a decoder refuses unless it is an id: 64 bits, not negative."""
+
+LevelAmount = Annotated[float, msgspec.Meta(ge=0.0, lt=LARGEST)]
+"""A field that a decoder refuses unless a book's level can have it; zero deletes the level."""
+
+Rate = Annotated[float, msgspec.Meta(gt=-1.0, lt=1.0)]
+"""A field that a decoder refuses unless it is a funding rate, as a fraction."""
+
+Milliseconds = Annotated[int, msgspec.Meta(gt=0, lt=LAST_TIME_NS // NS_PER_MS)]
+"""A field that a decoder refuses unless it is a time between 1970 and 2100."""
 
 
 def decode(decoder: msgspec.json.Decoder[T], frame: bytes | msgspec.Raw) -> T:
@@ -44,8 +69,31 @@ def decode(decoder: msgspec.json.Decoder[T], frame: bytes | msgspec.Raw) -> T:
         return decoder.decode(frame)
     except msgspec.ValidationError as error:
         raise FrameError("bad_field", f"{error}: {shorten(frame)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except REFUSED as error:
         raise FrameError("not_json", f"{error}: {shorten(frame)}") from None
+
+
+def blame(error: FrameError, prices: re.Pattern[str]) -> FrameError:
+    r"""Give the refusal of a number out of its type's range the kind of what it is.
+
+    Parameters
+    ----------
+    error
+        As `decode` raised it.
+    prices
+        Matches the path of a price; any other number with a range is an amount.
+
+    Examples
+    --------
+    >>> refused = FrameError("bad_field", "Expected `float` > 0.0 - at `$.price`: '{}'")
+    >>> blame(refused, re.compile("price")).kind
+    'bad_price'
+    """
+    found = _OUT_OF_RANGE.match(str(error))
+    if found is None:
+        return error
+    kind = "bad_price" if prices.search(found["path"]) else "bad_amount"
+    return FrameError(kind, str(error))
 
 
 def decode_answer(decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:
@@ -58,8 +106,32 @@ def decode_answer(decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T
     """
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except REFUSED as error:
         raise VenueError(f"{what} is not as documented ({error}): {shorten(body)}") from None
+
+
+def optional_number(text: str, what: str) -> float | None:
+    """Read a number that a venue leaves empty where it has none.
+
+    Raises
+    ------
+    VenueError
+        Where `text` is neither empty nor a finite number; `what` names its place.
+
+    Examples
+    --------
+    >>> optional_number("0.5", "the tick"), optional_number("", "the tick")
+    (0.5, None)
+    """
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not abs(number) < LARGEST:
+        raise VenueError(f"{what} says {text[:40]!r} where a number is due")
+    return number
 
 
 def shorten(frame: bytes | msgspec.Raw) -> str:
@@ -89,6 +161,21 @@ def check_amount(amount: float, what: str) -> None:
     """
     if not 0.0 < amount < LARGEST:
         raise FrameError("bad_amount", f"{what} is {amount!r}, not an amount above zero")
+
+
+def check_levels(levels: Iterable[Level]) -> None:
+    """Refuse levels of a book that no book can hold.
+
+    Raises
+    ------
+    FrameError
+        Kind ``bad_price`` where a price is not above zero, ``bad_amount`` where an amount is
+        below zero (zero deletes its price); both where it is NaN, infinite or beyond `LARGEST`.
+    """
+    for price, amount in levels:
+        if not (0.0 < price < LARGEST and 0.0 <= amount < LARGEST):
+            check_price(price, "a level's price")
+            raise FrameError("bad_amount", f"a level's amount is {amount!r}, not zero or above")
 
 
 def check_id(number: int, what: str) -> None:
@@ -127,7 +214,8 @@ def moment_ns(moment: datetime) -> int:
     """
     if moment.tzinfo is None:
         raise FrameError("bad_field", f"time {moment} has no zone")
-    time_ns = (moment - _EPOCH) // _MICROSECOND * 1000
+    since = moment - _EPOCH
+    time_ns = (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * 1000
     if not 0 < time_ns < LAST_TIME_NS:
         raise FrameError("bad_field", f"time {moment} lies outside 1970 to 2100")
     return time_ns

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from engine.domain.market import BookSnapshot
 from engine.domain.timeframe import Timeframe
+from engine.features.books import fill_books, last_books
 from engine.features.catalogue import FEATURES, PROGRAM
 from engine.features.grid import Bars, align_close
 from engine.features.segment import (
@@ -19,7 +23,11 @@ from engine.indicators.base import Array
 
 
 def compute_segment(
-    bars: Bars, timeframe: Timeframe, segment_start_ns: int, reference: Bars | None
+    bars: Bars,
+    timeframe: Timeframe,
+    segment_start_ns: int,
+    reference: Bars | None,
+    books: Iterable[BookSnapshot] = (),
 ) -> Array:
     """Compute every feature of one segment; the live run gives the same bits.
 
@@ -36,6 +44,9 @@ def compute_segment(
     reference
         Bars of the reference market over the same time; the same `bars` for the reference
         market itself; None where there is none: what depends on it is NaN.
+    books
+        Snapshots of the market's L2 book over the segment, as `Reader.book_snapshots` gives
+        them; those outside of it are left out.
 
     Returns
     -------
@@ -58,4 +69,6 @@ def compute_segment(
         return np.empty((0, len(FEATURES)))
     unit = price_unit(float(used.column("close")[0]))
     inputs = program_inputs(used, align_close(reference, used.open_time), unit)
-    return full_rows(PROGRAM.compute(inputs)[first:])
+    rows = full_rows(PROGRAM.compute(inputs)[first:])
+    fill_books(rows, used.open_time[first:], last_books(books, timeframe))
+    return rows

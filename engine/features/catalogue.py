@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from engine.features.definitions import (
+    book,
     cross_section,
     market,
     momentum,
@@ -31,6 +32,7 @@ FEATURES: tuple[Feature, ...] = (
     + volume.FEATURES
     + market.FEATURES
     + patterns.FEATURES
+    + book.FEATURES
     + cross_section.FEATURES
 )
 """Every feature, in the order of the values of a row."""
@@ -42,7 +44,7 @@ FEATURE_INDEX = MappingProxyType({name: index for index, name in enumerate(FEATU
 """Where a feature is among the values of a row."""
 
 COMPUTED: tuple[Feature, ...] = tuple(f for f in FEATURES if f.formula is not None)
-"""The features of one market alone, without the ranks over the universe."""
+"""The features with a formula: all but the book's and the ranks over the universe."""
 
 COMPUTED_INDEX: tuple[int, ...] = tuple(FEATURE_INDEX[feature.name] for feature in COMPUTED)
 """Where each of `COMPUTED` is among the values of a row."""

@@ -24,7 +24,7 @@ from engine.indicators.base import MISSING, Array
 from engine.indicators.program import RunningProgram
 
 Values = tuple[float, ...]
-"""Every feature of one bar in the catalogue's order; ranks over the universe still NaN."""
+"""Every feature of one bar in the catalogue's order; what has no formula still NaN."""
 
 
 class LiveFeatures:
@@ -32,7 +32,8 @@ class LiveFeatures:
 
     It keeps the bars of the current segment and the `WARM_UP_BARS` before it, so it can start
     again from them: where a segment ends, where a late trade rebuilt a bar, and after a
-    restart, from the store. Every value equals `compute_segment`'s, bit for bit.
+    restart, from the store. Every value equals `compute_segment`'s, bit for bit. The book's are
+    `engine.features.books.LiveBooks`' to fill in.
 
     Not safe for threads; it cannot be pickled (TA-Lib's handles cannot): re-open it instead.
 
@@ -206,6 +207,16 @@ class LiveFeatures:
         times = self._history.bars.open_time
         rows = np.flatnonzero(~same.all(axis=1) & (times >= start))
         return [(int(times[row]), _full(after[row].tolist())) for row in rows]
+
+    def values_at(self, open_time: int) -> Values | None:
+        """Return the values of a bar as they stand, None where the current segment lacks it."""
+        bars = self._history.bars
+        row = bars.position(open_time)
+        if row == len(bars) or bars.open_time[row] != open_time:
+            return None
+        if open_time < self.timeframe.segment_start(self._last_open_time):
+            return None
+        return _full(self._computed()[row].tolist())
 
     @property
     def _name(self) -> str:

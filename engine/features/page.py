@@ -16,7 +16,8 @@ def catalogue_table() -> str:
 
 
 def _line(feature: Feature) -> str:
-    inputs = ", ".join(feature.inputs) or f"{feature.ranks} of the universe"
+    others = "L2 book" if feature.kind == "book" else f"{feature.ranks} of the universe"
+    inputs = ", ".join(feature.inputs) or others
     cells = (f"`{feature.name}`", feature.unit, _range(feature), str(feature.warm_up), inputs)
     return f"| {' | '.join(cells)} | {feature.doc} |"
 

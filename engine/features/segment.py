@@ -109,7 +109,7 @@ def program_input(bar: Bar, reference_close: float, unit: float) -> tuple[float,
 
 
 def full_rows(computed: Array) -> Array:
-    """Rows in the catalogue's order, the ranks over the universe still missing.
+    """Rows in the catalogue's order, what has no formula still missing.
 
     Parameters
     ----------

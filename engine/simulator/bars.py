@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.domain.market import Trade
 from engine.simulator.draws import Floats
-from engine.simulator.listing import ASSETS, asset_of
+from engine.simulator.listing import ASSETS, asset_of, place_of
 from engine.simulator.market import MINUTE_NS, DayBars, MarketProcess
 from engine.simulator.paths import MINUTES
 
@@ -39,12 +39,14 @@ def bars(
     interval_ns: int,
     span: tuple[int, int],
     as_of: int,
+    since: int = 0,
 ) -> list[Bar]:
     """Return a market's candles that open in a span, as known at a time.
 
     Bars of whole past minutes carry a quote amount from each minute's typical price, (open +
     high + low + close) / 4; everything else in them is exactly what the trades make. Bars
-    shorter than a minute, and the minute that `as_of` falls into, come from the trades themselves.
+    shorter than a minute, and the minutes that `since` and `as_of` fall into, come from the trades
+    themselves.
 
     Parameters
     ----------
@@ -58,16 +60,20 @@ def bars(
         First and last (exclusive) time of opening, UTC nanoseconds.
     as_of
         Only trades at or before this time count.
+    since
+        Only trades at or after this time count; candles that end before it are left out.
     """
-    first = max(_ceil(span[0], interval_ns), _ceil(market.epoch_ns, interval_ns))
+    since = max(since, market.epoch_ns)
+    first = max(_ceil(span[0], interval_ns), since - since % interval_ns)
     last = min(span[1], as_of + 1)
     starts = range(first, last, interval_ns)
     if not starts:
         return []
     end_ns = starts[-1] + interval_ns
+    known = (since, as_of)
     if interval_ns < MINUTE_NS:
-        return _from_trades(market, exchange, instrument, starts, as_of)
-    columns = _minutes(market, exchange, instrument, (first, end_ns), as_of)
+        return _from_trades(market, exchange, instrument, starts, known)
+    columns = _minutes(market, exchange, instrument, (first, end_ns), known)
     return _group(columns, starts, interval_ns // MINUTE_NS)
 
 
@@ -76,44 +82,58 @@ def _ceil(time_ns: int, interval_ns: int) -> int:
 
 
 def _minutes(
-    market: MarketProcess, exchange: str, instrument: str, span: tuple[int, int], as_of: int
+    market: MarketProcess,
+    exchange: str,
+    instrument: str,
+    span: tuple[int, int],
+    known: tuple[int, int],
 ) -> tuple[DayBars, Floats, Floats]:
-    """Return the span's minute bars with their quote amounts; later ones than `as_of` empty."""
-    asset = asset_of(exchange, instrument)
+    """Return the span's minute bars with their quote amounts; empty outside `known`."""
+    place = place_of(exchange, instrument)
     first, last = market.minute_of(span[0]), market.minute_of(span[1])
     days = [
-        market.day_bars(exchange, asset, day)
-        for day in range(first // MINUTES, (last - 1) // MINUTES + 1)
+        market.day_bars(place, day) for day in range(first // MINUTES, (last - 1) // MINUTES + 1)
     ]
     skip = first // MINUTES * MINUTES
     cut = slice(first - skip, last - skip)
     table = DayBars(*(np.concatenate(c)[cut].copy() for c in zip(*days, strict=True)))
     typical = (table.open + table.high + table.low + table.close) / 4.0
-    quote, buy_quote = typical * table.lots, typical * table.buy_lots
-    running = market.minute_of(as_of) - first
-    if running < last - first:
-        table.trade_count[running:] = 0
-        table.lots[running:] = 0
-        table.buy_lots[running:] = 0
-        quote[running:] = buy_quote[running:] = 0.0
-        start = market.minute_start(first + running)
-        trades = market.trades(exchange, instrument, start, as_of + 1)
-        if trades:
-            bar = _summary(start, trades, exchange, instrument)
-            row = (
-                0,
-                bar.trade_count,
-                bar.open,
-                bar.high,
-                bar.low,
-                bar.close,
-                bar.lots,
-                bar.buy_lots,
-            )
-            for column, value in zip(table, row, strict=True):
-                column[running] = value
-            quote[running], buy_quote[running] = bar.quote, bar.buy_quote
-    return table, quote, buy_quote
+    columns = table, typical * table.lots, typical * table.buy_lots
+    begun, running = (market.minute_of(time_ns) - first for time_ns in known)
+    _empty(columns, slice(0, max(begun, 0)))
+    _empty(columns, slice(max(running + 1, 0), None))
+    cut_minutes = {running, begun} if known[0] % MINUTE_NS else {running}
+    for row in cut_minutes & set(range(last - first)):
+        start = market.minute_start(first + row)
+        inside = max(start, known[0]), min(start + MINUTE_NS, known[1] + 1)
+        _fill(columns, row, start, market.trades(exchange, instrument, *inside))
+    return columns
+
+
+def _empty(columns: tuple[DayBars, Floats, Floats], rows: slice) -> None:
+    """Make it that nothing was traded in some minutes."""
+    table, quote, buy_quote = columns
+    for column in (table.trade_count, table.lots, table.buy_lots):
+        column[rows] = 0
+    quote[rows] = buy_quote[rows] = 0.0
+
+
+def _fill(
+    columns: tuple[DayBars, Floats, Floats], row: int, start: int, trades: list[Trade]
+) -> None:
+    """Make a minute what only these of its trades make."""
+    if not trades:
+        _empty(columns, slice(row, row + 1))
+        return
+    table, quote, buy_quote = columns
+    bar = _summary(start, trades)
+    table.trade_count[row], table.lots[row], table.buy_lots[row] = (
+        bar.trade_count,
+        bar.lots,
+        bar.buy_lots,
+    )
+    table.open[row], table.high[row], table.low[row], table.close[row] = bar[1:5]
+    quote[row], buy_quote[row] = bar.quote, bar.buy_quote
 
 
 def _group(columns: tuple[DayBars, Floats, Floats], starts: range, size: int) -> list[Bar]:
@@ -146,19 +166,19 @@ def _group(columns: tuple[DayBars, Floats, Floats], starts: range, size: int) ->
 
 
 def _from_trades(
-    market: MarketProcess, exchange: str, instrument: str, starts: range, as_of: int
+    market: MarketProcess, exchange: str, instrument: str, starts: range, known: tuple[int, int]
 ) -> list[Bar]:
-    span_end = min(starts[-1] + starts.step, as_of + 1)
-    trades = market.trades(exchange, instrument, starts[0], span_end)
+    span_end = min(starts[-1] + starts.step, known[1] + 1)
+    trades = market.trades(exchange, instrument, max(starts[0], known[0]), span_end)
     found: list[Bar] = []
     place = 0
-    before = _minutes(market, exchange, instrument, _minute_span(starts[0]), as_of)[0]
+    before = _minutes(market, exchange, instrument, _minute_span(starts[0]), known)[0]
     for start in starts:
         begin = place
         while place < len(trades) and trades[place].exchange_time < start + starts.step:
             place += 1
         if begin < place:
-            found.append(_summary(start, trades[begin:place], exchange, instrument))
+            found.append(_summary(start, trades[begin:place]))
         else:
             close = found[-1].close if found else int(before.open[0])
             found.append(Bar(start, close, close, close, close, 0, 0, 0, 0.0, 0.0))
@@ -170,9 +190,9 @@ def _minute_span(time_ns: int) -> tuple[int, int]:
     return start, start + MINUTE_NS
 
 
-def _summary(start: int, trades: list[Trade], exchange: str, instrument: str) -> Bar:
+def _summary(start: int, trades: list[Trade]) -> Bar:
     """Return the bar that trades make."""
-    asset = ASSETS[asset_of(exchange, instrument)]
+    asset = ASSETS[asset_of(trades[0].exchange, trades[0].instrument)]
     price_scale, amount_scale = 10**asset.price_decimals, 10**asset.amount_decimals
     ticks = [round(trade.price * price_scale) for trade in trades]
     lots = [round(trade.amount * amount_scale) for trade in trades]

@@ -31,6 +31,7 @@ class Stream(IntEnum):
     WORDS = 7
     BOOK = 8
     FAULTS = 9
+    PERPETUALS = 10
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

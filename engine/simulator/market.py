@@ -7,7 +7,7 @@ the bar that REST answers for it.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,8 +23,9 @@ from engine.simulator.listing import (
     ASSET_INDEX,
     ASSETS,
     MEAN_TRADE_QUOTE,
-    VENUES,
-    asset_of,
+    SEGMENTS,
+    Place,
+    place_of,
     trade_share,
 )
 from engine.simulator.paths import MINUTES, TIME_OF_DAY, Paths
@@ -34,12 +35,13 @@ from engine.simulator.tape import Tape, realise
 MINUTE_NS = 60 * NS_PER_S
 
 CACHED_BARS = 300
-"""Market days of bars kept in memory, 80 KB each."""
+"""Market days of bars kept in memory, 80 KB each; at least two for each market."""
 
 CACHED_MINUTES = 600
-"""Market minutes of trades kept in memory."""
+"""Market minutes of trades kept in memory; at least four for each market."""
 
-_TIME_STEP_NS = {"binance": 1_000_000, "coinbase": 1_000, "kraken": 1_000}
+_TIME_STEP_NS = {"coinbase": 1_000, "kraken": 1_000}
+_MILLISECOND = 1_000_000
 _BASIS = 0.0001
 
 
@@ -66,9 +68,11 @@ class MarketProcess:
     ----------
     config
         Seed, epoch, rates and planted strength.
+    markets
+        How many markets will be looked at all the time. It only decides what is kept in memory.
     """
 
-    def __init__(self, config: SimulatorConfig) -> None:
+    def __init__(self, config: SimulatorConfig, markets: int = 0) -> None:
         self.config = config
         self.epoch_ns = config.epoch_ns
         self.first_day_ns = config.epoch_ns - config.epoch_ns % DAY_NS
@@ -76,9 +80,9 @@ class MarketProcess:
         self.paths = Paths(config.seed, weekday)
         self.texts = TextProcess(config, self.first_day_ns)
         self.planted = PlantedSentiment(config, self.texts)
-        self.day_bars = lru_cache(CACHED_BARS)(self._day_bars)
-        self.minute = lru_cache(CACHED_MINUTES)(self._minute)
-        self._ids: dict[tuple[str, int], Integers] = {}
+        self.day_bars = lru_cache(max(CACHED_BARS, 2 * markets))(self._day_bars)
+        self.minute = lru_cache(max(CACHED_MINUTES, 4 * markets))(self._minute)
+        self._ids: dict[Place, Integers] = {}
         self._day_path = lru_cache(CACHED_BARS)(self._planted_day)
 
     def log_prices(self, assets: Sequence[str], times: Sequence[int] | Integers) -> Floats:
@@ -108,18 +112,56 @@ class MarketProcess:
 
     def trades(self, exchange: str, instrument: str, start_ns: int, end_ns: int) -> list[Trade]:
         """Return every trade of a market in ``[start_ns, end_ns)``; it was received at once."""
-        asset = asset_of(exchange, instrument)
+        place = place_of(exchange, instrument)
         found: list[Trade] = []
         start_ns = max(start_ns, self.epoch_ns)
         for minute in range(self.minute_of(start_ns), self.minute_of(end_ns - 1) + 1):
-            tape = self.minute(exchange, asset, minute)
+            tape = self.minute(place, minute)
             first, last = bisect_left(tape.times, start_ns), bisect_left(tape.times, end_ns)
             found += [self.trade(exchange, instrument, tape, n) for n in range(first, last)]
         return found
 
+    def numbered(self, exchange: str, instrument: str, first: int, last: int) -> list[Trade]:
+        """Return a market's trades with the ids ``first..last``, whenever they happen."""
+        place = place_of(exchange, instrument)
+        found: list[Trade] = []
+        first = max(first, 1)
+        while first <= last:
+            tape = self.minute(place, self._minute_of_id(place, first))
+            skip = first - tape.first_id
+            stop = min(len(tape.times), last - tape.first_id + 1)
+            found += [self.trade(exchange, instrument, tape, n) for n in range(skip, stop)]
+            first = tape.first_id + stop
+        return found
+
+    def next_id(self, exchange: str, instrument: str, time_ns: int) -> int:
+        """Return the id of a market's first trade at or after a time."""
+        tape = self.minute(place_of(exchange, instrument), self.minute_of(time_ns))
+        return tape.first_id + bisect_left(tape.times, time_ns)
+
+    def last_trade(self, exchange: str, instrument: str, time_ns: int) -> Trade | None:
+        """Return a market's last trade at or before a time, None where there was none yet."""
+        if time_ns < self.epoch_ns:
+            return None
+        tape = self.minute(place_of(exchange, instrument), self.minute_of(time_ns))
+        before = bisect_right(tape.times, time_ns)
+        if before:
+            return self.trade(exchange, instrument, tape, before - 1)
+        found = self.numbered(exchange, instrument, tape.first_id - 1, tape.first_id - 1)
+        return found[0] if found and found[0].exchange_time >= self.epoch_ns else None
+
+    def _minute_of_id(self, place: Place, number: int) -> int:
+        """Return the minute of the trade with this id."""
+        day = 0
+        while (known := self._first_ids(place, day))[-1] <= number:
+            day = len(known)
+        day = int(np.searchsorted(known, number, side="right")) - 1
+        starts = self.day_bars(place, day).first_id
+        return day * MINUTES + int(np.searchsorted(starts, number, side="right")) - 1
+
     def trade(self, exchange: str, instrument: str, tape: Tape, index: int) -> Trade:
         """Return one trade of a minute's tape; it was received the moment it happened."""
-        asset = ASSETS[asset_of(exchange, instrument)]
+        asset = ASSETS[place_of(exchange, instrument).asset]
         number, time_ns = tape.first_id + index, tape.times[index]
         return Trade(
             exchange,
@@ -141,16 +183,16 @@ class MarketProcess:
         """Return when minute number `minute` starts, UTC nanoseconds."""
         return self.first_day_ns + minute * MINUTE_NS
 
-    def _minute(self, exchange: str, asset: int, minute: int) -> Tape:
-        """Return the trades of one minute (of a market of asset number `asset`)."""
+    def _minute(self, place: Place, minute: int) -> Tape:
+        """Return the trades of one minute."""
         day, index = divmod(minute, MINUTES)
-        bars = self.day_bars(exchange, asset, day)
-        rng = generator(self.config.seed, Stream.TRADES, VENUES.index(exchange), asset, minute)
+        bars = self.day_bars(place, day)
+        rng = generator(self.config.seed, Stream.TRADES, *place, minute)
         return realise(
             rng,
             *(int(column[index]) for column in bars),
             start_ns=self.minute_start(minute),
-            step_ns=_TIME_STEP_NS[exchange],
+            step_ns=_TIME_STEP_NS.get(SEGMENTS[place.segment].exchange, _MILLISECOND),
         )
 
     def _planted_day(self, asset: int, day: int) -> Floats:
@@ -159,10 +201,11 @@ class MarketProcess:
         path: Floats = self.paths.asset_day(asset, day).log_price
         return path + self.planted.log_price(asset, times)
 
-    def _day_bars(self, exchange: str, asset: int, day: int) -> DayBars:
+    def _day_bars(self, place: Place, day: int) -> DayBars:
         """Return the minute bars of a market on day number `day`."""
+        asset = place.asset
         listed = ASSETS[asset]
-        rng = generator(self.config.seed, Stream.MARKET_MINUTES, VENUES.index(exchange), asset, day)
+        rng = generator(self.config.seed, Stream.MARKET_MINUTES, *place, day)
         basis = _BASIS * rng.standard_normal(MINUTES + 1)
         basis[0] = basis[-1] = 0.0
         price = np.exp(self._day_path(asset, day) + basis) * 10**listed.price_decimals
@@ -170,7 +213,7 @@ class MarketProcess:
         sigma = self.paths.asset_day(asset, day).sigma
         reach = (0.35 * sigma * price[:-1] * rng.exponential(size=(2, MINUTES))).astype(np.int64)
         pace = TIME_OF_DAY * np.sqrt(sigma / sigma.mean()) * rng.gamma(2.0, 0.5, MINUTES)
-        ids = self._first_ids(exchange, asset, day)
+        ids = self._first_ids(place, day)
         passed = np.rint(np.cumsum(pace) / pace.sum() * (ids[day + 1] - ids[day])).astype(np.int64)
         count = np.diff(passed, prepend=0)
         open_, high, low, close = _prices(node, reach, count)
@@ -183,15 +226,15 @@ class MarketProcess:
         first_id = ids[day] + passed - count
         return DayBars(first_id, count, open_, high, low, close, lots, buy_lots)
 
-    def _first_ids(self, exchange: str, asset: int, day: int) -> Integers:
+    def _first_ids(self, place: Place, day: int) -> Integers:
         """Return the id of each day's first trade, for at least `day` and the one after."""
-        known = self._ids.get((exchange, asset))
+        known = self._ids.get(place)
         if known is None or day + 1 >= len(known):
-            rate = self.config.trades_per_second * trade_share(exchange, ASSETS[asset]) * 86_400
-            activity = self.paths.skeleton(day).activity[:, asset]
+            rate = self.config.trades_per_second * trade_share(place) * 86_400
+            activity = self.paths.skeleton(day).activity[:, place.asset]
             totals = np.rint(rate * activity).astype(np.int64)
             known = np.concatenate(([1], 1 + np.cumsum(totals)))
-            self._ids[exchange, asset] = known
+            self._ids[place] = known
         return known
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,32 +13,42 @@ from aiohttp import web
 
 from engine.clock import NS_PER_S, Clock, iso_utc
 from engine.config import SimulatorConfig
+from engine.domain.instrument import first_generation
 from engine.domain.market import Trade
-from engine.errors import StartError
-from engine.simulator.connection import Connection
-from engine.simulator.faults import FaultInjector
+from engine.errors import InstrumentError, StartError
+from engine.simulator.connection import RULES, Rules
+from engine.simulator.faults import FaultCounts
+from engine.simulator.lifecycle import Lifecycle
 from engine.simulator.listing import LISTINGS
 from engine.simulator.market import MarketProcess
 from engine.simulator.news import NewsProcess
 from engine.simulator.newsfeed import NewsFeed
-from engine.simulator.streaming import VenueStream
+from engine.simulator.venue_server import VenueServer
 from engine.simulator.venues.base import Venue
 from engine.simulator.venues.binance import BinanceVenue
+from engine.simulator.venues.binance_perp import BinancePerpVenue
+from engine.simulator.venues.bybit import BybitVenue
 from engine.simulator.venues.coinbase import CoinbaseVenue
 from engine.simulator.venues.kraken import KrakenVenue
+from engine.simulator.venues.okx import OkxVenue
 
 LOGGER = logging.getLogger(__name__)
 
 TICK_S = 0.1
 """Time between looks at the market, seconds: trades arrive in steps of it."""
 
-PING_S = 20.0
-"""Time between the venues' pings, seconds; a client that answers none for half of it is cut."""
-
 HOST = "127.0.0.1"
 
 VENUE_TYPES: dict[str, type[Venue]] = {
-    kind.name: kind for kind in (BinanceVenue, CoinbaseVenue, KrakenVenue)
+    kind.name: kind
+    for kind in (
+        BinanceVenue,
+        BinancePerpVenue,
+        CoinbaseVenue,
+        KrakenVenue,
+        BybitVenue,
+        OkxVenue,
+    )
 }
 
 
@@ -61,6 +72,13 @@ class SimulatedVenues:
         How far the market has come. It may be a settable one.
     instruments
         What each venue lists, canonical names; by default `LISTINGS`.
+    rules
+        What each venue asks of its clients; by default what the real ones ask.
+
+    Raises
+    ------
+    InstrumentError
+        Where an instrument, or one of the relistings, is not simulated.
     """
 
     def __init__(
@@ -68,21 +86,30 @@ class SimulatedVenues:
         config: SimulatorConfig,
         clock: Clock,
         instruments: Mapping[str, Sequence[str]] | None = None,
+        rules: Mapping[str, Rules] | None = None,
     ) -> None:
-        self.market = MarketProcess(config)
+        listed = LISTINGS if instruments is None else instruments
+        self.market = MarketProcess(config, sum(len(names) for names in listed.values()))
         self.news = NewsProcess(config)
+        self.lifecycle = Lifecycle(self.market, config.faults, clock.now_ns())
         self._config = config
         self._clock = clock
-        self._venues = {
-            name: VENUE_TYPES[name](self.market, clock, names)
-            for name, names in (LISTINGS if instruments is None else instruments).items()
+        self._counts: FaultCounts = Counter()
+        self._servers = {
+            name: VenueServer(
+                VENUE_TYPES[name](self.market, clock, names, self.lifecycle),
+                config.faults,
+                config.seed,
+                clock,
+                (rules or {}).get(name, RULES[name]),
+                self._counts,
+            )
+            for name, names in listed.items()
         }
-        self._streams = {name: VenueStream(venue, clock) for name, venue in self._venues.items()}
+        for plan in config.faults.relistings:
+            self._listing(plan.exchange, plan.instrument)
         self._runners: list[web.AppRunner] = []
         self._ticker: asyncio.Task[None] | None = None
-        self._opened = 0
-        self.dropped_slow = 0
-        """Clients dropped because they read too slowly."""
 
     async def start(self) -> SimulatedEndpoints:
         """Listen on free loopback ports and let the market run.
@@ -98,9 +125,9 @@ class SimulatedVenues:
                 f"({iso_utc(self._clock.now_ns())}); set an earlier one"
             )
         exchanges = {}
-        for name, venue in self._venues.items():
-            address = await self._listen(self._application(venue))
-            exchanges[name] = (f"ws://{address}{venue.base_path}", f"http://{address}")
+        for name, server in self._servers.items():
+            address = await self._listen(server.application())
+            exchanges[name] = (f"ws://{address}{server.venue.base_path}", f"http://{address}")
         feed = web.Application()
         feed.add_routes(NewsFeed(self.news, self._clock).routes())
         news = await self._listen(feed)
@@ -114,57 +141,128 @@ class SimulatedVenues:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
             self._ticker = None
-        for stream in self._streams.values():
-            for connection in list(stream.connections):
+        for server in self._servers.values():
+            for connection in server.connections:
                 connection.drop()
         while self._runners:
             await self._runners.pop().cleanup()
 
+    # -- the truth -----------------------------------------------------------------------
+
     def ledger(self, exchange: str, instrument: str, start_ns: int, end_ns: int) -> list[Trade]:
-        """Return every trade of a market in ``[start_ns, end_ns)``: the truth for tests."""
-        return self.market.trades(exchange, instrument, start_ns, end_ns)
+        """Return every trade of an instrument: what a perfect observer would have stored.
+
+        Parameters
+        ----------
+        exchange
+            The venue.
+        instrument
+            Canonical name; each generation has its own trades.
+        start_ns, end_ns
+            ``[start_ns, end_ns)`` by the venue's clock, UTC nanoseconds.
+
+        Raises
+        ------
+        InstrumentError
+            Where the venue is not served, or has no such market.
+        """
+        trades = self._served(exchange).venue.ledger(first_generation(instrument), start_ns, end_ns)
+        return [trade for trade in trades if trade.instrument == instrument]
+
+    def instruments(self, exchange: str) -> list[str]:
+        """Return what a venue has listed until now, every generation, canonical names."""
+        venue = self._served(exchange).venue
+        now = venue.clock.now_ns()
+        return [
+            life.name(instrument)
+            for instrument in venue.assets
+            for life in self.lifecycle.lives(exchange, instrument)
+            if life.start_ns <= now
+        ]
+
+    def injected(self) -> FaultCounts:
+        """Return how often each fault happened, by venue and kind (`FaultKind`)."""
+        return self._counts.copy()
+
+    @property
+    def exchanges(self) -> list[str]:
+        """The venues that are served."""
+        return list(self._servers)
 
     @property
     def connections(self) -> int:
         """How many clients are connected now."""
-        return sum(len(stream.connections) for stream in self._streams.values())
+        return sum(len(server.connections) for server in self._servers.values())
 
-    def disconnect_all(self) -> None:
-        """Break every connection at once, as a failing network does."""
-        for stream in self._streams.values():
-            for connection in list(stream.connections):
-                connection.drop()
+    # -- what a test does to it ----------------------------------------------------------
 
-    def _application(self, venue: Venue) -> web.Application:
-        application = web.Application()
-        stream = self._streams[venue.name]
+    def disconnect(self, exchange: str | None = None) -> int:
+        """Break a venue's connections (all venues' by default) as a failing network does.
 
-        async def accept(request: web.Request) -> web.StreamResponse:
-            return await self._accept(request, venue, stream)
+        Returns
+        -------
+        int
+            How many there were.
+        """
+        return sum(server.disconnect() for server in self._some(exchange))
 
-        application.add_routes([web.get(path, accept) for path in venue.socket_paths])
-        application.add_routes(venue.routes())
-        return application
+    def cut(self, exchange: str | None = None) -> int:
+        """Close a venue's connections properly, as at their age's end; return how many."""
+        return sum(server.cut() for server in self._some(exchange))
 
-    async def _accept(
-        self, request: web.Request, venue: Venue, stream: VenueStream
-    ) -> web.StreamResponse:
-        socket = web.WebSocketResponse(heartbeat=PING_S, compress=False)
-        if not socket.can_prepare(request).ok:
-            return web.json_response({"message": "this is a WebSocket endpoint"}, status=426)
-        await socket.prepare(request)
-        self._opened += 1
-        faults = FaultInjector(
-            self._config.faults, self._config.seed, self._opened, self._clock.now_ns()
-        )
-        connection = Connection(venue, venue.client(request), socket, faults, self._clock)
-        stream.connections.add(connection)
-        try:
-            await connection.run()
-        finally:
-            stream.connections.discard(connection)
-            self.dropped_slow += connection.slow
-        return socket
+    def stall(self, exchange: str | None, seconds: float) -> int:
+        """Let a venue's connections fall silent for so long; return how many."""
+        return sum(server.stall(seconds) for server in self._some(exchange))
+
+    def calm(self) -> None:
+        """Commit no more faults, on connections old and new; clocks and listings stay."""
+        for server in self._servers.values():
+            server.calm()
+
+    def delist(self, exchange: str, instrument: str) -> None:
+        """Delist an instrument now.
+
+        Raises
+        ------
+        InstrumentError
+            Where it is not listed.
+        """
+        venue = self._listing(exchange, instrument)
+        self.lifecycle.delist(exchange, instrument, venue.clock.now_ns())
+
+    def relist(self, exchange: str, instrument: str) -> None:
+        """Use a delisted instrument's ticker again, for another instrument.
+
+        Raises
+        ------
+        InstrumentError
+            Where the ticker is not free.
+        """
+        venue = self._listing(exchange, instrument)
+        self.lifecycle.relist(exchange, instrument, venue.clock.now_ns())
+
+    def _served(self, exchange: str) -> VenueServer:
+        server = self._servers.get(exchange)
+        if server is None:
+            raise InstrumentError(
+                f"this simulator serves no venue {exchange!r}; it serves {', '.join(self._servers)}"
+            )
+        return server
+
+    def _listing(self, exchange: str, instrument: str) -> Venue:
+        """Return the venue that lists an instrument, of any generation, or say that it does not."""
+        venue = self._served(exchange).venue
+        if first_generation(instrument) not in venue.assets:
+            raise InstrumentError(
+                f"the simulated {exchange} lists no {instrument} here; "
+                f"it lists {', '.join(venue.assets)}"
+            )
+        return venue
+
+    def _some(self, exchange: str | None) -> list[VenueServer]:
+        return list(self._servers.values()) if exchange is None else [self._served(exchange)]
+
+    # -- serving -------------------------------------------------------------------------
 
     async def _listen(self, application: web.Application) -> str:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -183,9 +281,9 @@ class SimulatedVenues:
             beats = now - beat_ns >= NS_PER_S
             if beats:
                 beat_ns = now
-            for stream in self._streams.values():
+            for name, server in self._servers.items():
                 try:
-                    stream.advance(now, beats=beats)
+                    server.stream.advance(now, beats=beats)
                 except Exception:
-                    LOGGER.exception("the simulated %s failed at %d", stream.venue.name, now)
+                    LOGGER.exception("the simulated %s failed at %d", name, now)
                     raise

@@ -1,19 +1,27 @@
-"""Moving one venue's streams along the market: trades as they fall due, then quotes."""
+"""Moving one venue's streams along the market: trades as they fall due, quotes, books."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 from engine.clock import NS_PER_S, Clock
 from engine.domain.market import Trade
 from engine.simulator.connection import Connection
-from engine.simulator.listing import asset_of
+from engine.simulator.listing import Place, place_of
 from engine.simulator.market import MarketProcess
-from engine.simulator.venues.base import Client, Venue
+from engine.simulator.venues.base import Client, Feed, Venue
 
 QUOTE_NS = 250_000_000
 """Shortest time between two quotes of a market."""
 
 REFRESH_NS = 5 * NS_PER_S
 """After this long without a trade the sizes of a quote change anyhow."""
+
+PREPARE_S = (15, 40)
+"""From which second of a minute on, and over how many, the next minute's trades are drawn: each
+market at its own, so that not all are drawn at the turn of the minute."""
+
+_Subscribers = dict[tuple[Feed, str], list[Connection]]
 
 
 class Cursor:
@@ -23,21 +31,23 @@ class Cursor:
     ----------
     market
         The market process.
-    exchange, instrument, asset
-        Which market; `asset` is its place in the list of assets.
+    exchange, instrument
+        Which market.
     now_ns
         Where it starts: the first trade after this comes next.
     """
 
-    def __init__(
-        self, market: MarketProcess, exchange: str, instrument: str, asset: int, now_ns: int
-    ) -> None:
+    def __init__(self, market: MarketProcess, exchange: str, instrument: str, now_ns: int) -> None:
         self._market = market
-        self._key = (exchange, asset)
+        self._exchange = exchange
         self._instrument = instrument
+        self._place = place_of(exchange, instrument)
         self._minute = market.minute_of(now_ns)
-        self._tape = market.minute(exchange, asset, self._minute)
+        self._tape = market.minute(self._place, self._minute)
         self._index = sum(time_ns <= now_ns for time_ns in self._tape.times)
+        self._end_ns = market.minute_start(self._minute + 1)
+        self._ahead_ns = _ahead_ns(self._place)
+        self._prepared = False
 
     def upto(self, now_ns: int) -> list[Trade]:
         """Return the trades at or before `now_ns` that were not returned yet."""
@@ -46,14 +56,26 @@ class Cursor:
             times = self._tape.times
             while self._index < len(times) and times[self._index] <= now_ns:
                 found.append(
-                    self._market.trade(self._key[0], self._instrument, self._tape, self._index)
+                    self._market.trade(self._exchange, self._instrument, self._tape, self._index)
                 )
                 self._index += 1
-            if self._market.minute_start(self._minute + 1) > now_ns:
-                return found
+            if self._end_ns > now_ns:
+                break
             self._minute += 1
-            self._tape = self._market.minute(*self._key, self._minute)
+            self._tape = self._market.minute(self._place, self._minute)
             self._index = 0
+            self._end_ns = self._market.minute_start(self._minute + 1)
+            self._prepared = False
+        if not self._prepared and self._end_ns - now_ns < self._ahead_ns:
+            self._market.minute(self._place, self._minute + 1)
+            self._prepared = True
+        return found
+
+
+def _ahead_ns(place: Place) -> int:
+    """Return how long before the turn of the minute a market's next minute is drawn."""
+    first, spread = PREPARE_S
+    return (60 - first - (7 * place.asset + 13 * place.segment) % spread) * NS_PER_S
 
 
 class VenueStream:
@@ -64,25 +86,27 @@ class VenueStream:
     venue
         The venue.
     clock
-        Where the streams start.
+        Where the streams start. The venue's own clock, which may be wrong, moves them on.
     """
 
     def __init__(self, venue: Venue, clock: Clock) -> None:
+        del clock
         self.venue = venue
         self.connections: set[Connection] = set()
-        self._looked_ns = clock.now_ns()
+        self._looked_ns = venue.clock.now_ns()
         self._cursors: dict[str, Cursor] = {}
         self._quoted: dict[str, tuple[int, bool]] = {}
+        self._slow_ns: dict[Feed, int] = {}
         self._sent: dict[Connection, int] = {}
 
     def advance(self, now_ns: int, *, beats: bool) -> None:
         """Send what happened up to now, and heartbeats where they are due."""
-        wanted = {name for each in self.connections for _, name in each.client.wanted}
-        for instrument in self._cursors.keys() - wanted:
-            del self._cursors[instrument]
-            self.venue.latest.pop(instrument, None)
-        for instrument in wanted:
-            self._advance_market(instrument, now_ns)
+        del now_ns
+        now = self.venue.clock.now_ns()
+        subscribers = self._subscribers()
+        self._advance_quotes(subscribers, now)
+        self._advance_books(subscribers, now)
+        self._advance_slow(subscribers, now)
         for connection in list(self.connections):
             connection.tick()
             if beats:
@@ -91,54 +115,115 @@ class VenueStream:
                 self._sent[connection] = connection.sent
         for gone in self._sent.keys() - self.connections:
             del self._sent[gone]
-        self._looked_ns = now_ns
+        self._looked_ns = now
 
-    def _advance_market(self, instrument: str, now_ns: int) -> None:
+    def _subscribers(self) -> _Subscribers:
+        found: _Subscribers = {}
+        for connection in self.connections:
+            for key in connection.client.wanted:
+                found.setdefault(key, []).append(connection)
+        return found
+
+    # -- trades and quotes ---------------------------------------------------------------
+
+    def _advance_quotes(self, subscribers: _Subscribers, now: int) -> None:
+        wanted = {name for feed, name in subscribers if feed in {"trades", "book_top"}}
+        for instrument in self._cursors.keys() - wanted:
+            del self._cursors[instrument]
+        for instrument in wanted:
+            self._advance_market(instrument, subscribers, now)
+
+    def _advance_market(self, instrument: str, subscribers: _Subscribers, now: int) -> None:
         cursor = self._cursors.get(instrument)
         if cursor is None:
             # From the look before: what fell between a subscription and now is sent too.
-            cursor = self._cursors[instrument] = Cursor(
-                self.venue.market,
-                self.venue.name,
-                instrument,
-                asset_of(self.venue.name, instrument),
-                self._looked_ns,
+            venue = self.venue
+            cursor = Cursor(venue.market, venue.name, instrument, self._looked_ns)
+            self._cursors[instrument] = cursor
+        trades = cursor.upto(now)
+        listed = self.venue.listed(trades) if trades else trades
+        if listed:
+            clients = subscribers.get(("trades", instrument), ())
+            self._send(
+                instrument, clients, lambda c: self.venue.trade_frames(c, listed), is_trade=True
             )
-        trades = cursor.upto(now_ns)
-        if trades:
-            self.venue.latest[instrument] = trades[-1]
-            self._send_trades(instrument, trades)
         quoted_ns, owed = self._quoted.get(instrument, (0, False))
-        owed = owed or bool(trades)
-        if now_ns - quoted_ns >= (QUOTE_NS if owed else REFRESH_NS):
-            self._send_quote(instrument, now_ns, traded=owed)
-            self._quoted[instrument] = (now_ns, False)
-        else:
+        owed = owed or bool(listed)
+        if now - quoted_ns < (QUOTE_NS if owed else REFRESH_NS):
             self._quoted[instrument] = (quoted_ns, owed)
+            return
+        self._quoted[instrument] = (now, False)
+        clients = subscribers.get(("book_top", instrument), ())
+        last = self.venue.last_trade(instrument, now) if clients else None
+        if last is not None:
+            top = self.venue.top(last, now)
+            self._send(
+                instrument, clients, lambda c: self.venue.top_frames(c, top, last, traded=owed)
+            )
 
-    def _send_trades(self, instrument: str, trades: list[Trade]) -> None:
-        encoded: dict[bool, list[str]] = {}
-        for connection in self._subscribers("trades", instrument):
-            frames = self._encoded(encoded, connection.client, trades)
-            connection.send(frames, is_trade=True)
+    # -- books ---------------------------------------------------------------------------
 
-    def _encoded(
-        self, encoded: dict[bool, list[str]], client: Client, trades: list[Trade]
-    ) -> list[str]:
-        """Encode once for all clients of one kind."""
-        if client.combined not in encoded:
-            encoded[client.combined] = self.venue.trade_frames(client, trades)
-        return encoded[client.combined]
+    def _advance_books(self, subscribers: _Subscribers, now: int) -> None:
+        wanted = {name: to for (feed, name), to in subscribers.items() if feed == "book"}
+        for instrument in self.venue.books.keys() - wanted.keys():
+            del self.venue.books[instrument]
+        step = self.venue.book_process.step_of(now)
+        for instrument, clients in wanted.items():
+            self._advance_book(instrument, clients, step)
 
-    def _send_quote(self, instrument: str, now_ns: int, *, traded: bool) -> None:
-        subscribers = self._subscribers("book_top", instrument)
-        last = self.venue.latest_trade(instrument) if subscribers else None
+    def _advance_book(self, instrument: str, clients: Sequence[Connection], step: int) -> None:
+        venue = self.venue
+        book = venue.books.get(instrument)
+        if book is not None and step <= book.step:
+            return
+        last = venue.last_trade(instrument, venue.book_process.step_start(step))
         if last is None:
             return
-        top = self.venue.top(last, now_ns)
-        for connection in subscribers:
-            connection.send(self.venue.top_frames(connection.client, top, last, traded=traded))
+        if book is None or book.instrument != last.instrument:
+            # Listed again while clients waited: what they have is another coin's book.
+            venue.books.pop(instrument, None)
+            fresh = venue.live_book(instrument)
+            if fresh is not None:
+                self._send(
+                    instrument,
+                    clients,
+                    lambda c: venue.snapshot_frames(c, instrument, fresh),
+                    is_book=True,
+                )
+            return
+        book.advance(last, step)
+        self._send(
+            instrument, clients, lambda c: venue.book_frames(c, instrument, book), is_book=True
+        )
 
-    def _subscribers(self, feed: str, instrument: str) -> list[Connection]:
-        key = (feed, instrument)
-        return [each for each in self.connections if key in each.client.wanted]
+    # -- what comes on a schedule --------------------------------------------------------
+
+    def _advance_slow(self, subscribers: _Subscribers, now: int) -> None:
+        for due, every_s in self.venue.slow_feeds.items():
+            if now - self._slow_ns.get(due, 0) < every_s * NS_PER_S:
+                continue
+            self._slow_ns[due] = now
+            for (feed, instrument), clients in subscribers.items():
+                if feed == due:
+                    self._send_slow(due, instrument, clients)
+
+    def _send_slow(self, feed: Feed, instrument: str, clients: Sequence[Connection]) -> None:
+        self._send(instrument, clients, lambda c: self.venue.slow_frames(c, feed, instrument))
+
+    def _send(
+        self,
+        instrument: str,
+        clients: Sequence[Connection],
+        encode: Callable[[Client], list[str]],
+        *,
+        is_trade: bool = False,
+        is_book: bool = False,
+    ) -> None:
+        """Encode once for all clients that are to get the same bytes, and send."""
+        encoded: dict[tuple[bool, int], list[str]] = {}
+        for connection in clients:
+            client = connection.client
+            kind = client.combined, client.depths.get(instrument, 0)
+            if kind not in encoded:
+                encoded[kind] = encode(client)
+            connection.send(encoded[kind], is_trade=is_trade, is_book=is_book)

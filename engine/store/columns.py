@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -32,7 +33,7 @@ class Column:
 
     def to_arrow(self, rows: Sequence[Any]) -> pa.Array:
         """Return the column of `rows`."""
-        values = [self.take(row) for row in rows]
+        values = list(map(self.take, rows))
         if self.type == TIME:
             return pa.array(values, pa.int64()).cast(TIME)
         return pa.array(values, self.type)
@@ -47,48 +48,47 @@ class Column:
 
 def time(name: str) -> Column:
     """Declare nanoseconds since 1970, UTC; None allowed where the struct allows it."""
-    return Column(name, TIME, _field(name))
+    return Column(name, TIME, attrgetter(name))
 
 
 def text(name: str) -> Column:
     """Declare text."""
-    return Column(name, pa.string(), _field(name))
+    return Column(name, pa.string(), attrgetter(name))
 
 
 def number(name: str) -> Column:
     """Declare a float; None stays null, NaN stays NaN."""
-    return Column(name, pa.float64(), _field(name))
+    return Column(name, pa.float64(), attrgetter(name))
 
 
 def integer(name: str) -> Column:
     """Declare an integer of 64 bits."""
-    return Column(name, pa.int64(), _field(name))
+    return Column(name, pa.int64(), attrgetter(name))
 
 
 def boolean(name: str) -> Column:
     """Declare true or false."""
-    return Column(name, pa.bool_(), _field(name))
+    return Column(name, pa.bool_(), attrgetter(name))
 
 
 def raw(name: str) -> Column:
     """Declare bytes."""
-    return Column(name, pa.binary(), _field(name))
+    return Column(name, pa.binary(), attrgetter(name))
 
 
 def texts(name: str) -> Column:
     """Declare a list of texts."""
-    return Column(name, pa.list_(pa.string()), lambda row: list(getattr(row, name)))
+    return Column(name, pa.list_(pa.string()), attrgetter(name))
 
 
 def numbers(name: str) -> Column:
     """Declare a list of floats."""
-    return Column(name, pa.list_(pa.float64()), lambda row: list(getattr(row, name)))
+    return Column(name, pa.list_(pa.float64()), attrgetter(name))
 
 
 def part(name: str, path: str, kind: pa.DataType) -> Column:
     """Declare a field of a field: ``part("agreement", "confidence_parts.agreement", float64)``."""
-    outer, _, inner = path.partition(".")
-    return Column(name, kind, lambda row: getattr(getattr(row, outer), inner))
+    return Column(name, kind, attrgetter(path))
 
 
 def parts(name: str, path: str, kind: pa.DataType) -> Column:
@@ -106,10 +106,3 @@ def python_values(array: pa.ChunkedArray) -> list[Any]:
     if pa.types.is_dictionary(array.type):
         return list(array.cast(array.type.value_type).to_pylist())
     return list(array.to_pylist())
-
-
-def _field(name: str) -> Callable[[Any], object]:
-    def take(row: Any) -> object:
-        return getattr(row, name)
-
-    return take

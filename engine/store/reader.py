@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
-from engine.domain.market import Candle, Gap, Trade
+from engine.domain.market import BookSnapshot, Candle, Gap, Listing, Trade
 from engine.domain.sentiment import SentimentAggregate, SentimentScore
 from engine.domain.signal import Ranking, Signal
 from engine.domain.text import TextItem
+from engine.features.catalogue import FEATURE_NAMES
 from engine.store.client import Store
 from engine.store.columns import python_values
 from engine.store.tables import TABLES
@@ -104,6 +106,40 @@ class Reader:
             start=start,
             end=end,
         )
+
+    def book_snapshots(
+        self, exchange: str, instrument: str, start: int, end: int
+    ) -> list[BookSnapshot]:
+        """Return the snapshots of a market's L2 book by as_of."""
+        return self._rows(
+            "book_snapshots",
+            "FINAL WHERE exchange = {exchange:String} AND instrument = {instrument:String} "
+            f"AND {_between('as_of')} ORDER BY as_of",
+            exchange=exchange,
+            instrument=instrument,
+            start=start,
+            end=end,
+        )
+
+    def last_book_snapshots(
+        self, markets: Sequence[Market], step_ns: int, start: int, end: int
+    ) -> list[BookSnapshot]:
+        """Return the last snapshot of each market and interval, a market's ascending in time.
+
+        Intervals begin behind the whole multiples of `step_ns`, and include their end.
+        """
+        if not markets:
+            return []
+        return self._rows(
+            "book_snapshots",
+            f"FINAL WHERE {_IN_MARKETS} AND {_between('as_of')} "
+            "ORDER BY exchange, instrument, as_of DESC LIMIT 1 BY exchange, instrument, "
+            "intDiv(toUnixTimestamp64Nano(as_of) - 1, {step:Int64})",
+            **_names(markets),
+            step=step_ns,
+            start=start,
+            end=end,
+        )[::-1]
 
     def trades(self, exchange: str, instrument: str, start: int, end: int) -> list[Trade]:
         """Return a market's trades by (exchange_time, sequence, trade_id)."""
@@ -203,6 +239,49 @@ class Reader:
         )
         return rows[0] if rows else None
 
+    def feature_values(
+        self,
+        markets: Sequence[Market],
+        timeframe: str,
+        names: Sequence[str],
+        version: str,
+        start: int,
+        end: int,
+    ) -> list[tuple[Market, int, tuple[float, ...]]]:
+        """Return some features of many markets' bars by market and open_time; NaN where missing.
+
+        Parameters
+        ----------
+        markets, timeframe, start, end
+            Which bars, by open_time.
+        names
+            Of the catalogue.
+        version
+            Of the catalogue: rows of another are left out.
+        """
+        unknown = set(names) - set(FEATURE_NAMES)
+        if unknown:
+            raise ValueError(f"{sorted(unknown)[0]!r} is no feature of the catalogue")
+        if not markets:
+            return []
+        wanted = ", ".join(["exchange", "instrument", "open_time", *names])
+        found = self._store.query_arrow(
+            f"SELECT {wanted} FROM features FINAL WHERE {_IN_MARKETS} "
+            "AND timeframe = {timeframe:String} AND version = {version:String} "
+            f"AND {_between('open_time')} ORDER BY exchange, instrument, open_time",
+            _names(markets)
+            | {"timeframe": str(timeframe), "version": version, "start": start, "end": end},
+        )
+        columns = (python_values(found.column(name)) for name in wanted.split(", "))
+        return [
+            (
+                Market(exchange, instrument),
+                open_time,
+                tuple(math.nan if value is None else value for value in values),
+            )
+            for exchange, instrument, open_time, *values in zip(*columns, strict=True)
+        ]
+
     def signal_history(
         self, instrument: str, timeframe: str, start: int, end: int, limit: int = MAX_ROWS
     ) -> list[Signal]:
@@ -235,6 +314,14 @@ class Reader:
             signals=tuple(signals),
             is_closed_bar=all(signal.is_closed_bar for signal in signals),
             sequence=0,
+        )
+
+    def listings(self, exchange: str) -> list[Listing]:
+        """Return a venue's whole registry of instruments, by name and time."""
+        return self._rows(
+            "instruments",
+            "FINAL WHERE exchange = {exchange:String} ORDER BY instrument, valid_from",
+            exchange=exchange,
         )
 
     def open_gaps(self) -> list[Gap]:

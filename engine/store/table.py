@@ -50,10 +50,10 @@ class Table:
         StoreError
             Where a row is of another struct, or a value does not fit its column.
         """
-        for row in rows:
-            if type(row) is not self.row:
+        for kind in set(map(type, rows)):
+            if kind is not self.row:
                 raise StoreError(
-                    f"table {self.name} takes {self.row.__name__} rows, not {type(row).__name__}"
+                    f"table {self.name} takes {self.row.__name__} rows, not {kind.__name__}"
                 )
         try:
             arrays = [column.to_arrow(rows) for column in self.columns]
@@ -87,23 +87,9 @@ def content_token(table: str, rows: pa.Table) -> str:
     >>> content_token("t", first) == content_token("t", pa.table({"a": [1, 3]}))
     False
     """
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows.combine_chunks())
     digest = hashlib.blake2b(table.encode(), digest_size=16)
-    with pa.ipc.new_stream(_Hashing(digest), rows.schema) as writer:
-        writer.write_table(rows.combine_chunks())
+    digest.update(sink.getvalue())
     return digest.hexdigest()
-
-
-class _Hashing:
-    """A file that only hashes what is written to it."""
-
-    closed = False
-
-    def __init__(self, digest: Any) -> None:
-        self._digest = digest
-
-    def write(self, data: Any) -> int:
-        self._digest.update(data)
-        return len(data)
-
-    def flush(self) -> None:
-        pass

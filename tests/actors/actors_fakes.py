@@ -14,11 +14,12 @@ from engine.actors.wiring import Wiring
 from engine.config import Config, load_config
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
-from engine.domain.market import Candle, Gap, Trade
+from engine.domain.market import BookSnapshot, Candle, Gap, Trade
 from engine.domain.sentiment import SentimentAggregate, SentimentScore
 from engine.domain.signal import Alert, Ranking
 from engine.domain.text import TextItem
 from engine.errors import BusError, StoreUnavailable
+from engine.features.catalogue import FEATURE_NAMES
 from engine.store.endpoint import StoreEndpoint
 
 WIRING = Wiring(StoreEndpoint("127.0.0.1", 1, "", "", "engine", False), "redis://127.0.0.1:1/0")
@@ -127,11 +128,45 @@ def install(monkeypatch: pytest.MonkeyPatch, module: str) -> Memory:
                 and start <= found.as_of < end
             ]
 
+        def last_book_snapshots(
+            self, markets: Sequence[Market], step_ns: int, start: int, end: int
+        ) -> list[BookSnapshot]:
+            self._ask()
+            last: dict[tuple[str, str, int], BookSnapshot] = {}
+            for snapshot in sorted(memory.rows.get("book_snapshots", []), key=lambda s: s.as_of):
+                market = Market(snapshot.exchange, snapshot.instrument)
+                if market in markets and start <= snapshot.as_of < end:
+                    last[(*market, (snapshot.as_of - 1) // step_ns)] = snapshot
+            return list(last.values())
+
+        def feature_values(
+            self,
+            markets: Sequence[Market],
+            timeframe: str,
+            names: Sequence[str],
+            version: str,
+            start: int,
+            end: int,
+        ) -> list[tuple[Market, int, tuple[float, ...]]]:
+            self._ask()
+            rows = {
+                (Market(row.exchange, row.instrument), row.open_time): row
+                for row in memory.rows.get("features", [])
+                if row.timeframe == timeframe and row.version == version
+            }
+            return [
+                (market, open_time, tuple(row.values[FEATURE_NAMES.index(n)] for n in names))
+                for (market, open_time), row in sorted(rows.items())
+                if market in markets and start <= open_time < end
+            ]
+
         def latest_ranking(self, timeframe: str) -> Ranking | None:
             return memory.ranking
 
     class FakeWriter:
-        def __init__(self, store: FakeStore, config: object) -> None:
+        def __init__(
+            self, store: FakeStore, config: object, *, spool_dir: Path | None = None
+        ) -> None:
             pass
 
         async def put(self, table: str, rows: Iterable[Any]) -> None:
@@ -172,6 +207,7 @@ def install(monkeypatch: pytest.MonkeyPatch, module: str) -> Memory:
             memory.closed.append("bus")
 
     fakes = {"Store": FakeStore, "Reader": FakeReader, "BatchWriter": FakeWriter, "Bus": FakeBus}
+    monkeypatch.setattr(f"engine.actors.{module}.left_holes", lambda *_: [], raising=False)
     for name, fake in fakes.items():
         monkeypatch.setattr(f"engine.actors.{module}.{name}", fake, raising=False)
     return memory

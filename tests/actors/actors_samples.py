@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from engine.actors.messages import CandleBatch, FeatureBatch, SentimentBatch
+from engine.books.measures import imbalance, microprice, spread_bps
 from engine.domain.features import FeatureRow
-from engine.domain.market import BookTop, Candle
+from engine.domain.market import BookSnapshot, BookTop, Candle, Level
 from engine.domain.sentiment import SentimentAggregate
 from engine.domain.timeframe import Timeframe
 from engine.features.catalogue import FEATURE_NAMES, FEATURE_VERSION
@@ -92,7 +93,39 @@ def sentiment(as_of: int, score: float | None = 0.5, window: str = "1d") -> Sent
     return SentimentBatch(as_of, (aggregate,))
 
 
-def candles(*closed: Candle, through: int = 0, forming: tuple[Candle, ...] = ()) -> CandleBatch:
+def book(
+    as_of: int,
+    spread: float = 2.0,
+    *,
+    instrument: str = "BTC-USDT",
+    exchange: str = "binance",
+    bid: Level = (99.0, 3.0),
+) -> BookSnapshot:
+    bids, asks = [bid, (bid[0] - 1, 1.0)], [(bid[0] + spread, 1.0)]
+    return BookSnapshot(
+        exchange=exchange,
+        instrument=instrument,
+        bid_prices=tuple(price for price, _ in bids),
+        bid_amounts=tuple(amount for _, amount in bids),
+        ask_prices=tuple(price for price, _ in asks),
+        ask_amounts=tuple(amount for _, amount in asks),
+        spread_bps=spread_bps(bids[0][0], asks[0][0]),
+        imbalance=imbalance(bids, asks),
+        microprice=microprice(bids[0], asks[0]),
+        sequence=0,
+        epoch=1,
+        exchange_time=None,
+        receive_time=as_of,
+        as_of=as_of,
+    )
+
+
+def candles(
+    *closed: Candle,
+    through: int = 0,
+    forming: tuple[Candle, ...] = (),
+    books: tuple[BookSnapshot, ...] = (),
+) -> CandleBatch:
     return CandleBatch(
         stream="stream-binance-0",
         exchange="binance",
@@ -102,6 +135,7 @@ def candles(*closed: Candle, through: int = 0, forming: tuple[Candle, ...] = ())
         instruments=("BTC-USDT", "ETH-USDT"),
         last_receive={"BTC-USDT": through},
         unhealthy=(),
+        books=books,
     )
 
 

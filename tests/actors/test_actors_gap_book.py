@@ -10,16 +10,26 @@ import pytest
 from engine.actors.gap_book import REMEMBERED_NS, GapBook
 from engine.domain.market import Gap
 from engine.domain.signal import Alert
-from engine.errors import BusError
+from engine.errors import BusError, StoreError
 
 
 class Writer:
     def __init__(self) -> None:
         self.rows: list[Gap] = []
+        self.steps: list[str] = []
+        self.is_refused = False
 
     async def put(self, table: str, rows: list[Gap]) -> None:
         assert table == "feed_gaps"
         self.rows += rows
+
+    async def write_candles(self) -> None:
+        self.steps.append("candles")
+
+    async def flush(self) -> None:
+        self.steps.append("flush")
+        if self.is_refused:
+            raise StoreError("a batch of trades was refused")
 
 
 class Bus:
@@ -56,7 +66,65 @@ async def test_gap_that_lasts_makes_its_instrument_unhealthy(
     await book.take(gap(to_time=20, repaired_at=21, how="nothing missed"))
     assert book.instruments(22) == set()
     assert book.open == 0
-    assert len(writer.rows) == 2
+    assert len(writer.rows) == 1, "its trades may not be stored yet"
+    await book.settle(writer.write_candles)
+    await book.settle(writer.write_candles)
+    assert [row.how for row in writer.rows] == ["", "nothing missed"]
+    assert writer.steps == ["candles", "flush"], "nothing is done where nothing closes"
+
+
+async def test_gap_whose_trades_may_have_been_refused_stays_open_for_the_next_start(
+    parts: tuple[GapBook, Writer, Bus],
+) -> None:
+    book, writer, _ = parts
+    await book.take(gap(to_time=20, repaired_at=21, how="fetched 2 over REST"))
+    writer.is_refused = True
+    with pytest.raises(StoreError, match="refused"):
+        await book.settle(writer.write_candles)
+    writer.is_refused = False
+    await book.settle(writer.write_candles)
+    assert writer.rows == []
+
+
+async def test_gap_closed_while_others_are_being_settled_waits_for_the_next_time(
+    parts: tuple[GapBook, Writer, Bus],
+) -> None:
+    book, writer, _ = parts
+
+    async def write_candles() -> None:
+        if not writer.rows:
+            await book.take(gap("second", to_time=20, repaired_at=22, how="arrived late"))
+
+    await book.take(gap("first", to_time=20, repaired_at=21, how="arrived late"))
+    await book.settle(write_candles)
+    assert [row.gap_id for row in writer.rows] == ["first"]
+    await book.settle(write_candles)
+    assert [row.gap_id for row in writer.rows] == ["first", "second"]
+
+
+async def test_gap_is_kept_open_where_somebody_else_heard_of_the_refusal(
+    parts: tuple[GapBook, Writer, Bus],
+) -> None:
+    book, writer, _ = parts
+
+    async def write_candles() -> None:
+        book.keep_open()
+
+    await book.take(gap(to_time=20, repaired_at=21, how="arrived late"))
+    await book.settle(write_candles)
+    assert writer.rows == []
+
+
+async def test_gap_that_cannot_be_repaired_is_told_with_its_reason(
+    parts: tuple[GapBook, Writer, Bus],
+) -> None:
+    book, _, bus = parts
+    await book.take(gap(to_time=20))
+    await book.take(gap(to_time=20, problem="the venue keeps 60 trades"))
+    await book.tell()
+    assert [alert.kind for alert in bus.alerts] == ["feed_gap", "feed_gap"]
+    assert bus.alerts[1].message.endswith("cannot be repaired: the venue keeps 60 trades")
+    assert len({alert.alert_id for alert in bus.alerts}) == 2
 
 
 async def test_gap_of_book_tops_leaves_its_instrument_healthy(

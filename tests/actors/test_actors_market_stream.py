@@ -12,7 +12,8 @@ from actors_fakes import WIRING, Memory, config_for, install
 from actors_samples import candle, top
 
 from engine.actors.base import Phase
-from engine.actors.market_stream import AHEAD_NS, MarketStream
+from engine.actors.connections import Connections
+from engine.actors.market_stream import MarketStream
 from engine.actors.messages import CandleBatch
 from engine.actors.wiring import VenueEndpoint
 from engine.candles.resample import candles_from_trades, resample
@@ -216,20 +217,6 @@ async def test_stream_drain_closes_everything_though_the_store_is_gone(
     assert stream.phase is Phase.DRAINED
 
 
-async def test_stream_trade_from_the_future_is_set_aside_and_moves_no_time(
-    memory: Memory, tmp_path: Path
-) -> None:
-    stream = await prepared(tmp_path)
-    good = trade(1, START)
-    wrong = msgspec.structs.replace(trade(2, START), exchange_time=START + 10 * AHEAD_NS)
-    await stream.events([good, wrong])
-    assert memory.rows["trades"] == [good]
-    assert stream._watermark() == START
-    (letter,) = memory.rows["dead_letters"]
-    assert (letter.kind, letter.exchange) == ("future_time", "binance")
-    assert msgspec.json.decode(letter.frame, type=Trade) == wrong
-
-
 async def test_stream_keeps_dead_letters(memory: Memory, tmp_path: Path) -> None:
     stream = await prepared(tmp_path)
     letter = DeadLetter("binance", "not_json", "garbage", b"{", 1, START)
@@ -328,3 +315,89 @@ async def test_stream_rebuilt_candles_are_told_once_beside_those_that_closed_mea
     await stream._tick(START)
     assert [bar.open_time for bar in memory.rows["candles"]] == [0, 1, 2]
     await stream.drain()
+
+
+async def test_stream_interval_that_closes_during_a_rebuild_is_left_to_the_builder(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store lacks the last minute of the quarter of an hour that ends meanwhile."""
+    stream = await prepared(tmp_path)
+    everything = trades(1, 1_000)
+    await take(stream, everything[:30] + everything[31:890])
+    await stream.events([everything[30]])
+    flush = stream._writer.flush
+
+    async def flush_late() -> None:
+        await flush()
+        await stream.events(everything[890:])
+        stream._closed += stream._builder.advance(stream._watermark())
+
+    monkeypatch.setattr(stream._writer, "flush", flush_late)
+    await stream._rebuild()
+    await stream._tick(stream._watermark())
+    assert_candles_are_those_of_trades(memory)
+    whole = resample(candles_from_trades(everything), Timeframe.M15)[0]
+    stored = [bar for bar in memory.newest("candles") if bar.timeframe == "15m" and bar.is_closed]
+    assert content(stored) == content([whole])
+
+
+async def test_stream_gap_is_closed_only_after_the_candles_of_its_trades_are_written(
+    memory: Memory, tmp_path: Path
+) -> None:
+    stream = await prepared(tmp_path)
+    everything = trades(1, 1_000)
+    await take(stream, everything[:30] + everything[31:])
+    closed = Gap("g", "binance", "BTC-USDT", "trades", "sequence", 31, 31, START, START, START)
+    await stream.repaired([everything[30]])
+    await stream.gap(msgspec.structs.replace(closed, repaired_at=START + 1, how="fetched"))
+    await stream._gaps.settle(stream._write_candles)
+    # Killed here: no tick has taken the candles.
+    assert [row.how for row in memory.rows["feed_gaps"]] == ["fetched"]
+    assert_candles_are_those_of_trades(memory)
+
+
+async def test_stream_drained_right_after_a_trade_later_than_memory_leaves_no_candle_behind(
+    late: MarketStream, memory: Memory
+) -> None:
+    late.phase = Phase.RUNNING
+    await late.drain()
+    assert_candles_are_those_of_trades(memory)
+
+
+async def test_stream_takes_up_what_a_killed_process_left_on_disk(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = trades(1, 400)
+    killed = await prepared(tmp_path)
+    await take(killed, everything[:100])
+    spooled = everything[100:140]
+    stream = stream_over(tmp_path)
+
+    async def flush() -> None:
+        memory.rows["trades"] += spooled
+        spooled.clear()
+
+    monkeypatch.setattr(stream._writer, "flush", flush)
+    await stream.prepare(REPLAYED)
+    assert stream._taken.last_trades["BTC-USDT"][0] == 140
+    await take(stream, everything[140:])
+    assert_candles_are_those_of_trades(memory)
+
+
+async def test_stream_that_cannot_take_offered_trades_says_so(
+    memory: Memory, tmp_path: Path
+) -> None:
+    stream = await prepared(tmp_path)
+    with pytest.raises(ConnectionError, match="does not stream yet"):
+        await stream.offer(trades(1, 2))
+
+    class Behind:
+        channels = ("trades",)
+
+        def offer(self, _: list[Trade]) -> bool:
+            return False
+
+    stream.phase = Phase.RUNNING
+    stream._connections = Connections("binance", [Behind()])  # type: ignore[list-item]
+    with pytest.raises(ConnectionError, match="cannot take trades now"):
+        await stream.offer(trades(1, 2))

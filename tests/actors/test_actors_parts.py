@@ -201,6 +201,6 @@ def test_resolve_gives_simulated_venues_what_they_list() -> None:
 
 
 def test_resolve_refuses_a_venue_the_simulator_does_not_speak() -> None:
-    tree = {"simulator": {"enabled": True}, "exchanges": {"okx": {}}}
-    with pytest.raises(ConfigError, match=r"exchanges\.okx: the simulator speaks only"):
+    tree = {"simulator": {"enabled": True}, "exchanges": {"bitstamp": {}}}
+    with pytest.raises(ConfigError, match=r"exchanges\.bitstamp: the simulator speaks only"):
         resolve(Config.model_validate(tree))

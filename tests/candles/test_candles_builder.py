@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf, nan
 
 import msgspec
@@ -149,6 +149,62 @@ def test_forming_shows_every_open_interval_and_becomes_the_closed_candle():
     assert one.forming() == []
 
 
+def test_forming_second_is_the_same_until_a_trade_comes_even_one_out_of_order():
+    live = builder((Timeframe.S1,))
+    first, last = trade(2, NOON + 200, price=101.0), trade(3, NOON + 300, price=99.0)
+    live.add([first, last])
+    (once,) = live.forming()
+    assert live.forming() == [once]
+    live.add([trade(1, NOON + 100, price=103.0)])
+    (changed,) = live.forming()
+    assert (changed.open, changed.high, changed.close, changed.trade_count) == (
+        103.0,
+        103.0,
+        99.0,
+        3,
+    )
+    (closed,) = live.advance(NOON + NS_PER_S)
+    assert closed == msgspec.structs.replace(changed, is_closed=True, version=closed.version)
+
+
+def held_of(stored: list[Candle]) -> Callable[[Timeframe, int, int], list[Candle]]:
+    """What the store answers: the newest version of every candle that opens in a range."""
+
+    def held(step: Timeframe, start: int, end: int) -> list[Candle]:
+        every = [c for c in stored if c.timeframe == step and start <= c.open_time < end]
+        return list({c.open_time: c for c in sorted(every, key=lambda c: c.version)}.values())
+
+    return held
+
+
+@pytest.mark.parametrize("stored_steps", [ALL, (Timeframe.M1, Timeframe.H1), (Timeframe.M5,)])
+def test_rebuilt_stretch_equals_the_batch_whatever_is_stored_and_however_often(stored_steps):
+    """Two visits of the same minute, long after memory has let it go."""
+    early = [trade(n, NOON + n * 7 * NS_PER_S, 100.0 + n) for n in range(1, 60)]
+    late = [trade(100, NOON + 3 * NS_PER_S, 500.0), trade(101, NOON + 4 * NS_PER_S, 1.0)]
+    one = builder(stored_steps, memory_ns=NS_PER_S)
+    stored = one.add(early) + one.advance(NOON + 2 * Timeframe.H1.ns)
+    known = list(early)
+    for number, more in enumerate(late):
+        assert one.add([more]) == []
+        known.append(more)
+        inside = [t for t in known if t.exchange_time < NOON + Timeframe.M5.ns]
+        stored += rebuild(
+            inside,
+            held_of(stored),
+            stored_steps,
+            closed_through=one.closed_through,
+            version=10**18 + number,
+        )
+    stored += one.advance(SETTLED)
+    closed = {
+        key: candle
+        for key, candle in batch(known).items()
+        if key[1] in stored_steps and candle.close_time <= NOON + 2 * Timeframe.H1.ns
+    }
+    assert {k: c for k, c in newest(stored).items() if k in closed} == closed
+
+
 def test_trade_beyond_memory_is_announced_and_rebuilt_from_what_is_stored():
     trades = [trade(1, NOON, 100.0), trade(2, NOON + 90 * NS_PER_S, 101.0)]
     one = builder(ALL[:3], memory_ns=NS_PER_S)
@@ -158,9 +214,12 @@ def test_trade_beyond_memory_is_announced_and_rebuilt_from_what_is_stored():
     assert one.add([late]) == []
     assert one.late_beyond_memory() == [(Market("binance", "BTC-USDT"), NOON)]
     assert one.late_beyond_memory() == []
-    held = {step: [c for c in stored if c.timeframe == step] for step in ALL[:3]}
     new = rebuild(
-        [trades[0], late], held, ALL[:3], closed_through=one.closed_through, version=10**18
+        [trades[0], late],
+        held_of(stored),
+        ALL[:3],
+        closed_through=one.closed_through,
+        version=10**18,
     )
     assert [(c.timeframe, c.high, c.trade_count) for c in new] == [
         ("1s", 500.0, 2),
@@ -196,6 +255,22 @@ def test_rest_bar_replaces_a_partial_minute_and_parents_do_not_know_what_it_does
     assert (five.open, five.high, five.low, five.volume) == (9.0, 12.0, 8.0, 31.0)
     assert (five.quote_volume, five.trade_count, five.vwap) == (302.0, 13, 302.0 / 31.0)
     assert (five.twap, five.taker_buy_volume, five.source) == (None, None, "rest")
+
+
+def test_rest_bar_gives_way_once_ours_has_all_its_trades():
+    one = builder(ALL[:3])
+    one.add([trade(2, NOON + 50 * NS_PER_S, 10.0)])
+    one.advance(NOON + 130 * NS_PER_S)
+    bar = Candle(
+        "binance", "BTC-USDT", "1m", NOON, NOON + 60 * NS_PER_S, 9.0, 10.0, 9.0, 10.0, 2.0, 19.0,
+        2, None, None, None, "rest", True, 5,
+    )  # fmt: skip
+    one.absorb([bar])
+    rebuilt = one.add([trade(1, NOON + 20 * NS_PER_S, 9.0)])
+    assert [(c.timeframe, c.source, c.trade_count) for c in rebuilt] == [
+        ("1s", "trades", 1),
+        ("1m", "trades", 2),
+    ]
 
 
 moments = st.integers(0, 40).map(lambda n: NOON + n * 7_700_000_001)

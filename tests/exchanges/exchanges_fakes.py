@@ -24,6 +24,7 @@ class RememberingSink:
     def __init__(self) -> None:
         self.received: list[MarketEvent] = []
         self.gaps: list[Gap] = []
+        self.fetched: list[Trade] = []
         self.letters: list[DeadLetter] = []
         self.states: list[bool] = []
         self.batches: list[int] = []
@@ -32,6 +33,11 @@ class RememberingSink:
     async def events(self, events: Sequence[MarketEvent]) -> None:
         self.received += events
         self.batches.append(len(events))
+        self._changed.set()
+
+    async def repaired(self, trades: Sequence[Trade]) -> None:
+        self.received += trades
+        self.fetched += trades
         self._changed.set()
 
     async def gap(self, gap: Gap) -> None:

@@ -5,9 +5,16 @@ import json
 import pytest
 
 from engine.clock import parse_iso_utc
-from engine.domain.market import BookTop, Heartbeat, SymbolMetadata, Trade
+from engine.domain.market import (
+    BookTop,
+    BookUpdate,
+    Heartbeat,
+    SymbolMetadata,
+    Trade,
+    TradeRange,
+)
 from engine.domain.timeframe import Timeframe
-from engine.errors import FrameError, VenueError
+from engine.errors import FrameError, InstrumentError, VenueError
 from engine.exchanges.base import RestRequest
 from engine.exchanges.coinbase import Coinbase
 
@@ -21,6 +28,19 @@ TICKER = (
     '"best_bid":"1285.04","best_bid_size":"0.46688654","best_ask":"1285.27",'
     '"best_ask_size":"1.56637040","side":"buy","time":"2022-10-19T23:28:22.061769Z",'
     '"trade_id":370843401,"last_size":"11.4396987"}'
+)
+SNAPSHOT = (
+    '{"type":"snapshot","product_id":"ETH-USD","bids":[["10101.10","0.45054140"],["10101.00","2"]],'
+    '"asks":[["10102.55","0.57753524"]]}'
+)
+UPDATE = (
+    '{"type":"l2update","product_id":"ETH-USD","time":"2019-08-14T20:42:27.265Z",'
+    '"changes":[["buy","10101.80000000","0.162567"],["sell","10102.55","0.00000000"],'
+    '["buy","10101.00","1.5"]]}'
+)
+PAST_TRADE = (
+    '{"trade_id":280232,"side":"sell","size":"985.00000000","price":"0.00001305",'
+    '"time":"2021-04-17T16:43:37.089723Z"}'
 )
 
 
@@ -85,12 +105,103 @@ def test_parse_subscriptions_is_a_heartbeat(venue: Coinbase) -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        '{"type":"l2update","product_id":"ETH-USD","changes":[]}',
+        '{"type":"received","product_id":"ETH-USD","sequence":10}',
         TICKER.replace('"best_bid_size":"0.46688654",', ""),
     ],
 )
 def test_parse_what_is_not_for_us_gives_nothing(venue: Coinbase, frame: str) -> None:
     assert venue.parse(frame.encode(), 9) == ()
+
+
+def test_parse_snapshot_is_a_whole_book(venue: Coinbase) -> None:
+    assert venue.parse(SNAPSHOT.encode(), 9) == (
+        BookUpdate(
+            "coinbase",
+            "ETH-USD",
+            True,
+            [(10101.1, 0.4505414), (10101.0, 2.0)],
+            [(10102.55, 0.57753524)],
+            None,
+            None,
+            None,
+            None,
+            9,
+        ),
+    )
+
+
+def test_parse_snapshot_with_a_time_keeps_it(venue: Coinbase) -> None:
+    frame = SNAPSHOT.replace('"asks"', '"time":"2019-08-14T20:42:26.916Z","asks"')
+    (update,) = venue.parse(frame.encode(), 9)
+    assert isinstance(update, BookUpdate)
+    assert update.exchange_time == parse_iso_utc("2019-08-14T20:42:26.916Z")
+
+
+def test_parse_l2update_splits_the_sides_in_order(venue: Coinbase) -> None:
+    assert venue.parse(UPDATE.encode(), 9) == (
+        BookUpdate(
+            "coinbase",
+            "ETH-USD",
+            False,
+            [(10101.8, 0.162567), (10101.0, 1.5)],
+            [(10102.55, 0.0)],
+            None,
+            None,
+            None,
+            parse_iso_utc("2019-08-14T20:42:27.265Z"),
+            9,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ('"10101.80000000"', '"0"', "bad_price"),
+        ('"10101.80000000"', '"NaN"', "bad_price"),
+        ('"0.162567"', '"-1"', "bad_amount"),
+        ('"0.162567"', '"1e18"', "bad_amount"),
+        ('"0.162567"', '"some"', "bad_field"),
+        ('"buy"', '"bid"', "bad_field"),
+        ("ETH-USD", "FOO-USD", "unknown_symbol"),
+        ("27.265Z", "27.265", "bad_field"),
+    ],
+)
+def test_parse_bad_l2update_raises_its_kind(venue: Coinbase, old: str, new: str, kind: str) -> None:
+    assert old in UPDATE
+    with pytest.raises(FrameError) as caught:
+        venue.parse(UPDATE.replace(old, new).encode(), 9)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ('["10101.00","2"]', '["-1","2"]', "bad_price"),
+        ('["10102.55","0.57753524"]', '["10102.55","Infinity"]', "bad_amount"),
+    ],
+)
+def test_parse_bad_snapshot_raises_its_kind(venue: Coinbase, old: str, new: str, kind: str) -> None:
+    assert old in SNAPSHOT
+    with pytest.raises(FrameError) as caught:
+        venue.parse(SNAPSHOT.replace(old, new).encode(), 9)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ('"1285.04"', '"0"', "bad_price"),
+        ('"1285.27"', '"1e19"', "bad_price"),
+        ('"0.46688654"', '"0"', "bad_amount"),
+        ("37475248783", "-1", "bad_field"),
+    ],
+)
+def test_parse_bad_ticker_raises_its_kind(venue: Coinbase, old: str, new: str, kind: str) -> None:
+    assert old in TICKER
+    with pytest.raises(FrameError) as caught:
+        venue.parse(TICKER.replace(old, new).encode(), 9)
+    assert caught.value.kind == kind
 
 
 def test_parse_error_raises_venue_error(venue: Coinbase) -> None:
@@ -135,6 +246,35 @@ def test_subscribe_asks_for_a_hundred_products_at_once() -> None:
     assert [name for message in messages for name in message["product_ids"]] == instruments
 
 
+def test_subscribe_book_asks_for_the_batched_channel() -> None:
+    (message,) = Coinbase().subscribe(["BTC-USD"], ("book",))
+    assert json.loads(message) == {
+        "type": "subscribe",
+        "product_ids": ["BTC-USD"],
+        "channels": ["level2_batch", "heartbeat"],
+    }
+
+
+def test_resubscribe_book_leaves_and_joins_one_product() -> None:
+    assert [json.loads(text) for text in Coinbase().resubscribe_book("LUNA~2-USD")] == [
+        {"type": kind, "product_ids": ["LUNA-USD"], "channels": ["level2_batch"]}
+        for kind in ("unsubscribe", "subscribe")
+    ]
+
+
+def test_symbol_of_a_later_generation_is_the_ticker() -> None:
+    adapter = Coinbase()
+    adapter.track(["LUNA~2-USD"])
+    assert adapter.symbol("LUNA~2-USD") == "LUNA-USD"
+    assert adapter.instrument_of("LUNA-USD") == "LUNA~2-USD"
+
+
+@pytest.mark.parametrize("instrument", ["BTC-USD-PERP", "BTC-USD-261225", "btc-usd"])
+def test_symbol_of_what_is_not_spot_is_refused(instrument: str) -> None:
+    with pytest.raises(InstrumentError, match=instrument):
+        Coinbase().symbol(instrument)
+
+
 def test_metadata_gives_steps_and_status(venue: Coinbase) -> None:
     product = {
         "id": "BTC-GBP",
@@ -146,9 +286,14 @@ def test_metadata_gives_steps_and_status(venue: Coinbase) -> None:
         "status": "online",
     }
     halted = product | {"id": "BTC-EUR", "quote_currency": "EUR", "trading_disabled": True}
-    assert venue.parse_metadata(json.dumps([product, halted]).encode()) == [
+    gone = halted | {"id": "BTC-USDC", "quote_currency": "USDC", "status": "delisted"}
+    offline = product | {"id": "BTC-USD", "quote_currency": "USD", "status": "offline"}
+    body = json.dumps([product, halted, gone, offline])
+    assert venue.parse_metadata(body.encode()) == [
         SymbolMetadata("coinbase", "BTC-GBP", "BTC-GBP", "trading", 0.01, 1e-8),
         SymbolMetadata("coinbase", "BTC-EUR", "BTC-EUR", "halted", 0.01, 1e-8),
+        SymbolMetadata("coinbase", "BTC-USDC", "BTC-USDC", "delisted", 0.01, 1e-8),
+        SymbolMetadata("coinbase", "BTC-USD", "BTC-USD", "halted", 0.01, 1e-8),
     ]
 
 
@@ -181,3 +326,66 @@ def test_parse_candles_turns_them_round_and_leaves_unknown_parts_none(venue: Coi
     assert (new.open, new.high, new.low, new.close, new.volume) == (2.0, 4.0, 1.0, 3.0, 7.5)
     assert (new.quote_volume, new.trade_count, new.vwap, new.taker_buy_volume) == (None,) * 4
     assert new.is_closed
+
+
+def test_parse_trades_says_what_the_stream_says(venue: Coinbase) -> None:
+    newer = PAST_TRADE.replace("280232", "280233").replace('"sell"', '"buy"')
+    first, second = venue.parse_trades(f"[{newer},{PAST_TRADE}]".encode(), "SKL-BTC", 9)
+    assert (first,) == venue.parse(MATCH.encode(), 9)
+    assert (second.sequence, second.side) == (280233, "sell")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"0.00001305"', '"0"', "not as documented"),
+        ("37.089723Z", "37.089723", "has no zone"),
+        ('"trade_id":280232,', "", "not as documented"),
+    ],
+)
+def test_parse_trades_impossible_raises_venue_error(
+    venue: Coinbase, old: str, new: str, words: str
+) -> None:
+    assert old in PAST_TRADE
+    with pytest.raises(VenueError, match=words):
+        venue.parse_trades(f"[{PAST_TRADE.replace(old, new)}]".encode(), "SKL-BTC", 9)
+
+
+def test_parse_trades_refusal_raises_venue_error(venue: Coinbase) -> None:
+    with pytest.raises(VenueError, match="NotFound"):
+        venue.parse_trades(b'{"message":"NotFound"}', "SKL-BTC", 9)
+
+
+def past(trade_id: int, time_ns: int = 0) -> Trade:
+    return Trade("coinbase", "BTC-USD", str(trade_id), trade_id, 1.0, 1.0, "buy", time_ns, 9)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "page", "params"),
+    [
+        ((100, 250), None, {"limit": "151", "after": "251"}),
+        ((100, 5000), None, {"limit": "1000", "after": "5001"}),
+        ((100, 5000), [past(4001), past(5000)], {"limit": "1000", "after": "4001"}),
+        ((100, 5000), [past(400), past(1399)], {"limit": "300", "after": "400"}),
+        ((100, 5000), [past(100), past(400)], None),
+        ((100, 5000), [], None),
+        ((None, 5000), None, {"limit": "1000", "after": "5001"}),
+        ((None, 5000), [past(4001, 1_000)], {"limit": "1000", "after": "4001"}),
+        ((None, 5000), [past(4001, 999)], None),
+        ((None, 5000), [past(1, 1_000)], None),
+        ((None, None), None, {"limit": "1000"}),
+        ((100, None), None, {"limit": "1000"}),
+    ],
+)
+def test_trades_request_goes_back_to_the_first_one_wanted(
+    venue: Coinbase,
+    wanted: tuple[int | None, int | None],
+    page: list[Trade] | None,
+    params: dict[str, str] | None,
+) -> None:
+    request = venue.trades_request(TradeRange("BTC-USD", *wanted, 1_000, 2_000), page)
+    if params is None:
+        assert request is None
+        return
+    assert request is not None
+    assert (request.path, dict(request.params)) == ("/products/BTC-USD/trades", params)

@@ -25,7 +25,7 @@ def top(at: int = T0) -> BookTop:
     return BookTop("binance", "BTC-USDT", 1.0, 1.0, 2.0, 1.0, 1, None, at)
 
 
-def ledger(known: tuple[int, int] | None = None) -> FeedLedger:
+def ledger(known: tuple[int, int] | None = None, *, can_repair: bool = False) -> FeedLedger:
     return FeedLedger(
         "binance",
         ["BTC-USDT"],
@@ -33,6 +33,7 @@ def ledger(known: tuple[int, int] | None = None) -> FeedLedger:
         stale_after_ns=60 * S,
         known_last={"BTC-USDT": known} if known else {},
         now=T0,
+        can_repair=can_repair,
     )
 
 
@@ -101,6 +102,27 @@ def test_ledger_repeated_history_only_tells_the_next_id() -> None:
     (gap,) = feeds.take_changes()
     assert (gap.from_sequence, gap.to_sequence) == (9, 9)
     assert feeds.history == 2
+
+
+def test_ledger_minute_of_the_first_trade_begins_with_a_gap_though_history_told_its_id() -> None:
+    feeds = ledger(can_repair=True)
+    old = HISTORY_NS + 1
+    assert not feeds.accept(trade(8, age=old))
+    first = trade(9)
+    assert feeds.accept(first)
+    (gap,) = feeds.take_changes()
+    assert (gap.cause, gap.from_sequence, gap.to_sequence) == ("start", None, 8)
+    assert [held.sequence for held in feeds.fill(gap, [trade(7), trade(8)])] == [7, 8]
+    assert feeds.fill(gap, [trade(7), trade(8), first]) == []
+
+
+def test_ledger_low_id_with_a_new_time_is_refused_as_counting_anew() -> None:
+    feeds = ledger()
+    assert feeds.accept(trade(500, T0))
+    again = trade(1, T0 + S)
+    assert not feeds.accept(again)
+    assert feeds.recounts(again)
+    assert not feeds.recounts(trade(500, T0)), "a repetition is none"
 
 
 def test_ledger_old_trade_that_was_missed_is_passed_on() -> None:
@@ -190,5 +212,7 @@ def test_backoff_after_very_many_failures_stays_at_the_cap() -> None:
 
 
 def test_registry_unknown_name_lists_the_known() -> None:
-    with pytest.raises(VenueError, match="'mtgox'; known are binance, coinbase, kraken"):
+    with pytest.raises(
+        VenueError, match="'mtgox'; known are binance, binance_perp, coinbase, kraken"
+    ):
         exchange("mtgox")

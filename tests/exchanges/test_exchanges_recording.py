@@ -9,6 +9,7 @@ from exchanges_fakes import NOW, QUICK, RememberingSink, trade_frame
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from engine.clock import DataClock
@@ -53,7 +54,7 @@ def test_recording_is_the_documented_text(tmp_path: Path) -> None:
     recorder.close()
     path = tmp_path / "binance_20240808T235415Z_0.gz"
     assert gzip.decompress(path.read_bytes()) == (
-        b'# {"format":1,"exchange":"binance"}\n5 {"a":1}\n'
+        b'# {"format":2,"exchange":"binance","instruments":[],"contract_sizes":{}}\n5 {"a":1}\n'
     )
 
 
@@ -130,9 +131,9 @@ def test_inspect_finds_exchange_instruments_and_range(tmp_path: Path) -> None:
     [
         (b"", "wrong.gz is empty: there is no frame to replay"),
         (b"5 {}\n", "of no known exchange"),
-        (b'# {"format":2,"exchange":"binance"}\n', "is of format 2; this engine reads 1"),
+        (b'# {"format":3,"exchange":"binance"}\n', "is of format 3; this engine reads 1 to 2"),
         (b'# {"format":1,"exchange":"mtgox"}\n', "'mtgox', which has no adapter"),
-        (b'# {"format":1,"exchange":"kraken"}\n5 {}\n', "holds no trade or quote of kraken"),
+        (b'# {"format":1,"exchange":"kraken"}\n5 {}\n', "holds no market data of kraken"),
     ],
 )
 def test_inspect_wrong_file_says_why(tmp_path: Path, content: bytes, message: str) -> None:
@@ -189,32 +190,29 @@ async def test_replay_serves_merged_files_with_their_times_and_ends(tmp_path: Pa
     assert sink.letters == []
 
 
+class _Breaking(ReplayServer):
+    """Breaks the connection, as a pulled cable does, after so many messages in all."""
+
+    sent = 0
+
+    async def _client(self, socket: ServerConnection) -> None:
+        whole = socket.send
+
+        async def send(message: bytes) -> None:
+            await whole(message)
+            self.sent += 1
+            if self.sent in {300, 700, 1500}:
+                socket.transport.abort()
+
+        socket.send = send  # type: ignore[method-assign]
+        await super()._client(socket)
+
+
 async def test_replay_broken_off_resumes_without_loss(tmp_path: Path) -> None:
     _record(tmp_path / "a", 2000)
     sink = RememberingSink()
-    server = ReplayServer(inspect_recordings([tmp_path / "a"]), "max")
-    urls = await server.start()
-
-    class Breaking(StreamLoop):
-        breaks = 0
-
-        def _take(self, frame: bytes) -> None:
-            super()._take(frame)
-            if self._position in {300, 301, 1500} and self._position not in seen:
-                seen.add(self._position)
-                raise OSError("cable pulled")
-
-    seen: set[int] = set()
-    loop = Breaking(
-        exchange("binance"),
-        urls["binance"],
-        ["BTC-USDT"],
-        ExchangeConfig(),
-        QUICK,
-        DataClock(0),
-        sink,
-        stamped=True,
-    )
+    server = _Breaking(inspect_recordings([tmp_path / "a"]), "max")
+    loop = _loop((await server.start())["binance"], sink)
     await loop.run()
     await server.stop()
     assert sink.ids == list(range(1, 2001))

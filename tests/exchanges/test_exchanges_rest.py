@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -14,6 +14,13 @@ from engine.exchanges.registry import exchange
 from engine.exchanges.rest import ATTEMPTS, RestClient
 
 Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class Garbage(httpx.AsyncByteStream):
+    """What claims to be compressed, and is not."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"no gzip"
 
 
 class Sleeps(list[float]):
@@ -41,7 +48,16 @@ async def test_get_busy_venue_is_asked_again_after_its_pause(status: int) -> Non
     sleeps = Sleeps()
     async with client(lambda _: answers.pop(0), sleeps) as rest:
         assert await rest.get(RestRequest("/a", (("b", "c"),))) == b"x"
-    assert _pauses(sleeps) == [7.0]
+    assert _pauses(sleeps)[0] == 7.0
+
+
+async def test_get_busy_venue_is_left_alone_by_every_other_request_too() -> None:
+    answers = [httpx.Response(429, headers={"Retry-After": "7"}), httpx.Response(200, text="x")]
+    sleeps = Sleeps()
+    async with client(lambda _: answers.pop(0), sleeps) as rest:
+        await rest.get(RestRequest("/a"))
+    # No time passes in a test's sleep, so what is held back is still to be waited for.
+    assert [round(pause) for pause in _pauses(sleeps)] == [7, 7]
 
 
 async def test_get_failing_venue_is_given_up_with_growing_pauses() -> None:
@@ -121,3 +137,10 @@ async def test_metadata_is_fetched_and_tracked() -> None:
     async with client(answer, Sleeps(), "coinbase") as rest:
         (listed,) = await rest.metadata()
     assert (listed.instrument, listed.status) == ("BTC-USD", "trading")
+
+
+async def test_get_answer_that_was_damaged_on_the_way_is_asked_for_again() -> None:
+    damaged = httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Garbage())
+    answers = [damaged, httpx.Response(200, text="x")]
+    async with client(lambda _: answers.pop(0), Sleeps()) as rest:
+        assert await rest.get(RestRequest("/a")) == b"x"

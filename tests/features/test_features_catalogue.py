@@ -10,6 +10,7 @@ import pytest
 
 from engine.domain.timeframe import Timeframe
 from engine.features.batch import compute_segment
+from engine.features.books import BarBook
 from engine.features.catalogue import (
     COMPUTED,
     FEATURE_NAMES,
@@ -47,7 +48,7 @@ def table(pair):
 
 
 @pytest.fixture(scope="module")
-def wild_tables(walk, month):
+def wild_tables(walk, book_walk, month):
     """Segments of markets that do everything, with the catalogue's own order of columns."""
     kinds = (
         {"stuck": 0.4},
@@ -59,7 +60,11 @@ def wild_tables(walk, month):
     return np.concatenate(
         [
             compute_segment(
-                Bars.of(walk(seed, W + 300, **kind)), H1, month, Bars.of(walk(90, W + 300))
+                Bars.of(walk(seed, W + 300, **kind)),
+                H1,
+                month,
+                Bars.of(walk(90, W + 300)),
+                book_walk(seed, 300, start_ns=month),
             )
             for seed, kind in enumerate(kinds)
         ]
@@ -74,8 +79,8 @@ def test_feature_is_named_described_and_bounded(feature):
     assert feature.low < feature.high
     assert set(feature.inputs) <= set(INPUTS)
     assert feature.warm_up < WARM_UP_BARS
-    if feature.kind == "cross_section":
-        assert feature.ranks in FEATURE_NAMES
+    assert (feature.kind == "cross_section") == (feature.ranks in FEATURE_NAMES)
+    assert (feature.kind == "book") == (feature.measure in BarBook._fields)
 
 
 @EACH_COMPUTED

@@ -8,9 +8,10 @@ from scipy.stats import kurtosis, spearmanr
 
 from engine.clock import parse_iso_utc
 from engine.config import SimulatorConfig
+from engine.errors import InstrumentError
 from engine.simulator.bars import bars
 from engine.simulator.draws import Stream, generator
-from engine.simulator.listing import ASSETS, LISTINGS
+from engine.simulator.listing import ASSETS, LISTINGS, SEGMENTS, place_of
 from engine.simulator.market import MINUTE_NS, MarketProcess
 from engine.simulator.news import NewsProcess, phrases
 from engine.simulator.planted import DAY_NS
@@ -66,6 +67,80 @@ def test_market_second_start_and_other_order_give_same_trades(market):
             assert market.trades(*span) == again.trades(*span)
 
 
+@pytest.mark.parametrize(
+    ("where", "count", "first"),
+    [
+        (("binance", "BTC-USDT"), 7836, (93180514, 44358.0, 0.01798, "buy")),
+        (("coinbase", "ETH-USD"), 2739, (36640996, 2349.27, 0.8021, "sell")),
+        (("kraken", "XMR-USD"), 281, (2344698, 187.456, 2.441, "buy")),
+    ],
+)
+def test_market_stays_the_same_from_version_to_version(market, where, count, first):
+    trades = market.trades(*where, NOON, NOON + 10 * MINUTE_NS)
+    assert len(trades) == count
+    trade = trades[0]
+    assert (trade.sequence, trade.price, trade.amount, trade.side) == first
+
+
+def test_every_segment_has_trades_of_its_own(market):
+    seen = set()
+    for segment in SEGMENTS:
+        name = f"BTC-{segment.quote}{'-PERP' if segment.perpetual else ''}"
+        assert SEGMENTS[place_of(segment.exchange, name).segment] == segment
+        trades = market.trades(segment.exchange, name, NOON, NOON + MINUTE_NS)
+        seen.add(tuple((trade.price, trade.amount) for trade in trades[:5]))
+        assert abs(trades[0].price / 44358.0 - 1) < 0.002
+    assert len(seen) == len(SEGMENTS)
+
+
+@pytest.mark.parametrize(
+    ("venue", "instrument", "words"),
+    [
+        ("bitstamp", "BTC-USD", "no venue 'bitstamp' is simulated"),
+        ("binance", "BTC-USDT-PERP", "the simulated binance has no BTC-USDT-PERP"),
+        ("okx", "BTC-EUR", "56 assets against USDT, USDC, for example BTC-USDT"),
+        ("bybit", "NOSUCH-USDT", "the simulated bybit has no NOSUCH-USDT"),
+    ],
+)
+def test_place_of_what_is_not_simulated_is_refused(venue, instrument, words):
+    with pytest.raises(InstrumentError, match=words):
+        place_of(venue, instrument)
+
+
+def test_trades_by_id_and_last_trade_agree_with_trades_by_time(market):
+    span = ("okx", "BTC-USDT-PERP")
+    trades = market.trades(*span, NOON - 2 * MINUTE_NS, NOON + 2 * MINUTE_NS)
+    first, last = trades[0].sequence, trades[-1].sequence
+    assert market.numbered(*span, first, last) == trades
+    assert market.numbered(*span, last, first) == []
+    for trade in (trades[0], trades[len(trades) // 2], trades[-1]):
+        assert market.last_trade(*span, trade.exchange_time).exchange_time == trade.exchange_time
+        at = market.next_id(*span, trade.exchange_time)
+        assert market.numbered(*span, at, at)[0].exchange_time == trade.exchange_time
+    quiet = MarketProcess(CONFIG.model_copy(update={"trades_per_second": 0.01}))
+    before = quiet.last_trade(*span, NOON)
+    assert before is not None
+    assert before.exchange_time < NOON - MINUTE_NS
+    assert quiet.next_id(*span, NOON) == before.sequence + 1
+    assert quiet.last_trade(*span, CONFIG.epoch_ns - 1) is None
+
+
+def test_bars_since_a_moment_hold_only_what_came_after(market):
+    name = ("binance_perp", "ETH-USDT-PERP")
+    since, now = NOON + 90 * 10**9 + 7, NOON + 10 * MINUTE_NS + 5
+    rows = bars(market, *name, MINUTE_NS, (NOON - HOUR_NS, now), now, since)
+    assert rows[0].open_time == NOON + MINUTE_NS
+    trades = market.trades(*name, since, NOON + 2 * MINUTE_NS)
+    decimals = ASSETS[place_of(*name).asset]
+    assert rows[0].trade_count == len(trades)
+    assert rows[0].open == round(trades[0].price * 10**decimals.price_decimals)
+    assert rows[0].lots == round(sum(t.amount for t in trades) * 10**decimals.amount_decimals)
+    whole = bars(market, *name, HOUR_NS, (NOON - HOUR_NS, now), now, since)
+    assert [row.open_time for row in whole] == [NOON]
+    assert whole[0].trade_count == sum(row.trade_count for row in rows)
+    assert (whole[0].open, whole[0].close) == (rows[0].open, rows[-1].close)
+
+
 def test_trade_ids_across_midnight_are_consecutive(market):
     midnight = NOON + 12 * HOUR_NS
     trades = market.trades("coinbase", "ETH-USD", midnight - 10 * MINUTE_NS, midnight + 600 * 10**9)
@@ -102,9 +177,9 @@ def test_hour_bars_equal_their_trades(market):
 def test_trades_per_second_mean_is_the_configured_one(market):
     days = market.paths.skeleton(255).activity[:256]
     assert days.mean() == pytest.approx(1.0, abs=0.15)
-    asset = BASES.index("BTC")
-    counts = [market.day_bars("binance", asset, day).trade_count.sum() for day in range(3)]
-    assert counts == np.diff(market._first_ids("binance", asset, 3))[:3].tolist()
+    place = place_of("binance", "BTC-USDT")
+    counts = [market.day_bars(place, day).trade_count.sum() for day in range(3)]
+    assert counts == np.diff(market._first_ids(place, 3))[:3].tolist()
 
 
 def test_daily_returns_show_tails_correlation_and_regimes(market):
@@ -125,7 +200,7 @@ def test_minute_returns_cluster_and_volume_follows_the_day(market):
         [np.abs(np.diff(market.paths.asset_day(asset, day).log_price)) for day in range(30)]
     )
     assert np.corrcoef(size[:-5], size[5:])[0, 1] > 0.05
-    volume = sum(market.day_bars("binance", asset, day).lots for day in range(30))
+    volume = sum(market.day_bars(place_of("binance", "BTC-USDT"), day).lots for day in range(30))
     assert volume[14 * 60 : 16 * 60].sum() > 1.6 * volume[3 * 60 : 5 * 60].sum()
 
 

@@ -206,5 +206,9 @@ def test_listings_hold_fifty_bases_and_the_majors_everywhere():
         "binance": 32,
         "coinbase": 16,
         "kraken": 12,
+        "binance_perp": 12,
+        "bybit": 14,
+        "okx": 14,
     }
     assert all(names[0][:3] == "BTC" and names[1][:3] == "ETH" for names in LISTINGS.values())
+    assert LISTINGS["okx"][8:10] == ("BTC-USDT-PERP", "ETH-USDT-PERP")

@@ -12,7 +12,7 @@ from store_samples import mood
 
 from engine.config import StoreConfig
 from engine.errors import StoreUnavailable
-from engine.store import writer as writer_module
+from engine.store import outbox as outbox_module
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
 from engine.store.endpoint import StoreEndpoint
@@ -37,7 +37,7 @@ class WatchedStore(Store):
 async def test_store_that_stops_and_comes_back_gets_every_row_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "RETRY_CAP_S", 0.05)
+    monkeypatch.setattr(outbox_module, "RETRY_CAP_S", 0.05)
     home = EmbeddedStore(tmp_path / "db", password="fixed", viewer_password="looks")
     endpoint = await asyncio.to_thread(home.start)
     store = WatchedStore(endpoint)

@@ -95,6 +95,29 @@ def test_parameters_are_bound_as_values(home: EmbeddedStore) -> None:
     assert json.loads(reply.body) == [42, text, ["a", "b"]]
 
 
+def test_fields_of_a_form_count_like_those_of_the_url(home: EmbeddedStore) -> None:
+    names = [f"asset{number}" for number in range(2000)]
+    form = ["-F", f"param_l={names}", "-F", "query=SELECT length({l:Array(String)}), {s:String}"]
+    reply = curl(home, "/", *form, param_s="it's", default_format="JSONCompactEachRow")
+    assert json.loads(reply.body) == [2000, "it's"]
+    alone = curl(home, "/", "-F", "param_n=41", query="SELECT {n:UInt8} + 1")
+    assert alone.body == b"42\n"
+    viewer = curl(
+        home, "/", "-F", "readonly=0", user=f"viewer:{home.viewer.password}", query="SELECT 1"
+    )
+    assert (viewer.status, viewer.code) == (500, 164)
+    stranger = curl(home, "/", "-F", "param_n=1", user="engine:wrong", query="SELECT {n:UInt8}")
+    assert (stranger.status, stranger.code) == (403, 516)
+
+
+def test_external_tables_are_said_to_be_missing(home: EmbeddedStore, tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("1\n")
+    table = ["-F", "ids_structure=id UInt8", "-F", f"ids=@{tmp_path / 'rows.tsv'}"]
+    reply = curl(home, "/", *table, query="SELECT * FROM ids")
+    assert (reply.status, reply.code) == (501, 48)
+    assert b"external tables are not offered by the embedded store" in reply.body
+
+
 def test_settings_last_for_one_request_or_for_a_session(home: EmbeddedStore) -> None:
     value = "SELECT getSetting('max_block_size')"
     usual = curl(home, query=value).body

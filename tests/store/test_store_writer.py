@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_doubles import RecordingStore, until
 from store_samples import candle, letter, mood, top, trade, uncounted
 
 from engine.config import StoreConfig
 from engine.domain.market import Trade
 from engine.errors import StoreError, StoreQueryError, StoreUnavailable
+from engine.store import outbox as outbox_module
 from engine.store import writer as writer_module
 from engine.store.client import Store
-from engine.store.endpoint import StoreEndpoint
 from engine.store.once import OnceFilter
 from engine.store.reader import Reader
 from engine.store.tables import content_token, table_named
@@ -26,45 +26,14 @@ from engine.store.writer import KEPT_REFUSALS, BatchWriter
 NEVER_MS = 3_600_000
 
 
-@dataclass
-class RecordingStore(Store):
-    """A store that notes what is written to it, and fails as it is told."""
-
-    failures: list[Exception] = field(default_factory=list)
-    asked: list[tuple[str, int, str | None]] = field(default_factory=list)
-    kept: list[tuple[str, int]] = field(default_factory=list)
-    open: bool = True
-
-    def __post_init__(self) -> None:
-        super().__init__(StoreEndpoint("127.0.0.1", 1, "nobody", ""))
-
-    def insert_arrow(self, table: str, rows: pa.Table, token: str | None = None) -> int:
-        self.asked.append((table, rows.num_rows, token))
-        if self.failures:
-            raise self.failures.pop(0)
-        if not self.open:
-            raise StoreUnavailable("closed for the test")
-        self.kept.append((table, rows.num_rows))
-        return int(rows.num_rows)
-
-
 def _config(flush_ms: int = NEVER_MS, flush_rows: int = 1000, buffer: int = 10_000) -> StoreConfig:
     return StoreConfig(flush_ms=flush_ms, flush_rows=flush_rows, buffer_rows=buffer)
 
 
-async def _until(condition: object, *, turns: int = 2000) -> None:
-    assert callable(condition)
-    for _ in range(turns):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    pytest.fail("it never came true")
-
-
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "RETRY_FIRST_S", 0.01)
-    monkeypatch.setattr(writer_module, "RETRY_CAP_S", 0.05)
+    monkeypatch.setattr(outbox_module, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(outbox_module, "RETRY_CAP_S", 0.05)
 
 
 async def test_batch_goes_when_it_has_enough_rows() -> None:
@@ -73,7 +42,7 @@ async def test_batch_goes_when_it_has_enough_rows() -> None:
     await writer.put("market_mood", [mood(n) for n in range(9)])
     assert (writer.held, store.kept) == (9, [])
     await writer.put("market_mood", [mood(n) for n in range(9, 24)])
-    await _until(lambda: sum(rows for _, rows in store.kept) == 24, turns=200)
+    await until(lambda: sum(rows for _, rows in store.kept) == 24, turns=200)
     assert [rows for _, rows in store.kept] == [10, 10, 4]
     await writer.close()
 
@@ -82,7 +51,7 @@ async def test_batch_goes_when_its_oldest_row_waited_long_enough() -> None:
     store = RecordingStore()
     writer = BatchWriter(store, _config(flush_ms=40))
     await writer.put("market_mood", [mood(1)])
-    await _until(lambda: store.kept == [("market_mood", 1)])
+    await until(lambda: store.kept == [("market_mood", 1)])
     assert writer.held == 0
     await writer.close()
 
@@ -107,7 +76,7 @@ async def test_full_buffer_makes_put_wait_until_rows_are_stored() -> None:
     writer = BatchWriter(store, _config(flush_rows=10, buffer=30))
     await writer.put("market_mood", [mood(n) for n in range(30)])
     waiting = asyncio.create_task(writer.put("market_mood", [mood(30)]))
-    await _until(lambda: writer.status()["retries"] > 2)
+    await until(lambda: writer.status()["retries"] > 2)
     assert not waiting.done()
     assert (writer.held, writer.status()["unavailable"]) == (30, "closed for the test")
     store.open = True
@@ -280,12 +249,12 @@ async def test_book_tops_without_a_number_all_pass(store: Store) -> None:
 
 def test_new_trades_beyond_what_is_held_need_no_look_up(store: Store) -> None:
     once = OnceFilter(store, "trades")
-    first = [trade(n) for n in range(1, 4)]
+    first = table_named("trades").to_arrow([trade(n) for n in range(1, 4)])
     assert once.missing(first) == first
-    store.insert("trades", first)
+    store.insert_arrow("trades", first)
     once.written(first)
     store.query_arrow = None  # type: ignore[assignment,method-assign]
-    after = [trade(n) for n in range(4, 9)]
+    after = table_named("trades").to_arrow([trade(n) for n in range(4, 9)])
     assert once.missing(after) == after
 
 

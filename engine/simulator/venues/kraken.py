@@ -1,42 +1,43 @@
-"""Kraken spot as a server: WebSocket v2 trade and ticker; AssetPairs and OHLC.
+"""Kraken spot as a server: WebSocket v2 trade, ticker and book; AssetPairs, Trades, OHLC.
 
-After https://docs.kraken.com/exchange/api-reference/spot-websocket-v2 and REST answers of 2021.
+After https://docs.kraken.com/exchange/api-reference/spot-websocket-v2 and
+https://docs.kraken.com/exchange/guides/websockets/book-checksum-v2 as known on 2026-11-21, and
+REST answers of 2021.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from aiohttp import web
-
-from engine.clock import NS_PER_S, iso_utc
+from engine.clock import iso_utc
 from engine.domain.instrument import Instrument
 from engine.domain.market import BookTop, Trade
-from engine.simulator.bars import bars
-from engine.simulator.venues.base import Client, Feed, Venue, decimal
+from engine.simulator.books import Levels
+from engine.simulator.live_book import LiveBook
+from engine.simulator.venues.base import Client, Feed
+from engine.simulator.venues.digits import decimal
+from engine.simulator.venues.kraken_rest import KrakenRest
 
-INTERVALS_MIN = (1, 5, 15, 30, 60, 240, 1440)
-MAX_CANDLES = 720
 SNAPSHOT_TRADES = 50
+DEPTHS = (10, 25, 100, 500, 1000)
+CHECKSUM_LEVELS = 10
 
-_FEEDS: dict[str, Feed] = {"trade": "trades", "ticker": "book_top"}
-_OLD_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
-_PREFIXED = frozenset({"BTC", "ETH", "XRP", "LTC", "XLM", "XMR", "ZEC", "ETC"})
-"""Currencies whose REST pair keeps the old ``X``/``Z`` prefixes."""
+_FEEDS: dict[str, Feed] = {"trade": "trades", "ticker": "book_top", "book": "book"}
 
 
-class KrakenVenue(Venue):
+class KrakenVenue(KrakenRest):
     """Simulated Kraken."""
 
     name = "kraken"
     socket_paths = ("/v2", "/")
     base_path = "/v2"
 
-    def symbol(self, instrument: str) -> str:
+    def symbol_of(self, instrument: Instrument) -> str:
         """Return for example ``BTC/USD``."""
-        return instrument.replace("-", "/")
+        return f"{instrument.base}/{instrument.quote}"
 
     def welcome(self, client: Client) -> list[str]:
         """Say that the system is online."""
@@ -62,10 +63,13 @@ class KrakenVenue(Venue):
         if method not in {"subscribe", "unsubscribe"} or channel not in _FEEDS:
             refused = {"error": f"Unsupported channel or method {channel}", "method": method}
             return [json.dumps(refused | {"success": False, **extra})]
+        if channel == "book" and params.get("depth", 10) not in DEPTHS:
+            refused = {"error": "Subscription depth not supported", "method": method}
+            return [json.dumps(refused | {"success": False, **extra})]
+        base = {"method": method, **extra, "time_in": now, "time_out": now}
         frames: list[str] = []
         snapshots: list[str] = []
         for symbol in symbols:
-            base = {"method": method, **extra, "time_in": now, "time_out": now}
             instrument = self.by_symbol.get(symbol)
             if instrument is None:
                 why = f"Currency pair not supported {symbol}"
@@ -73,25 +77,75 @@ class KrakenVenue(Venue):
                 continue
             result = {"channel": channel, "symbol": symbol}
             if method == "subscribe":
-                client.wanted.add((_FEEDS[channel], instrument))
-                snapshot = params.get("snapshot", True)
-                result |= {"snapshot": snapshot}
-                if channel == "ticker":
-                    result |= {"event_trigger": params.get("event_trigger", "trades")}
-                snapshots += self._snapshot(channel, instrument) if snapshot else []
+                result |= self._subscribe(client, instrument, params)
+                if result["snapshot"]:
+                    snapshots += self._snapshot(client, channel, instrument)
             else:
                 client.wanted.discard((_FEEDS[channel], instrument))
             frames.append(json.dumps({"result": result, "success": True} | base))
         return frames + snapshots
 
-    def _snapshot(self, channel: str, instrument: str) -> list[str]:
+    def _subscribe(self, client: Client, instrument: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Take a subscription; return what its acknowledgement says of it."""
+        channel = params["channel"]
+        client.wanted.add((_FEEDS[channel], instrument))
+        told = {"snapshot": params.get("snapshot", True)}
+        if channel == "ticker":
+            told["event_trigger"] = params.get("event_trigger", "trades")
+        elif channel == "book":
+            told["depth"] = client.depths[instrument] = params.get("depth", 10)
+        return told
+
+    def _snapshot(self, client: Client, channel: str, instrument: str) -> list[str]:
+        if channel == "book":
+            book = self.live_book(instrument)
+            return self.snapshot_frames(client, instrument, book) if book else []
         now = self.clock.now_ns()
-        trades = self.last_trades(instrument, SNAPSHOT_TRADES if channel == "trade" else 1, now)
+        trades = self.last_trades(instrument, SNAPSHOT_TRADES if channel == "trade" else 1)
         if not trades:
             return []
         if channel == "trade":
             return [self._trades("snapshot", trades)]
         return [self._ticker("snapshot", self.top(trades[-1], now), trades[-1])]
+
+    def snapshot_frames(self, client: Client, instrument: str, book: LiveBook) -> list[str]:
+        """One ``book`` snapshot of the subscribed depth."""
+        levels = book.levels(client.depths[instrument])
+        return [self._book("snapshot", client, instrument, book, levels)]
+
+    def book_frames(self, client: Client, instrument: str, book: LiveBook) -> list[str]:
+        """One ``book`` update. Levels that others pushed out of the depth are not mentioned."""
+        depth = client.depths[instrument]
+        change = book.change(depth)
+        if not change.bids and not change.asks:
+            return []
+        bids, asks = book.levels(depth)
+        worst_bid = bids[-1][0] if len(bids) == depth else 0
+        worst_ask = asks[-1][0] if len(asks) == depth else None
+        levels = (
+            [level for level in change.bids if level[1] or level[0] > worst_bid],
+            [lvl for lvl in change.asks if lvl[1] or worst_ask is None or lvl[0] < worst_ask],
+        )
+        return [self._book("update", client, instrument, book, levels)]
+
+    def _book(
+        self,
+        kind: str,
+        client: Client,
+        instrument: str,
+        book: LiveBook,
+        levels: tuple[Levels, Levels],
+    ) -> str:
+        asset = self.asset(instrument)
+        decimals = asset.price_decimals, asset.amount_decimals
+        bids, asks = (_levels(side, *decimals) for side in levels)
+        best_bids, best_asks = book.levels(client.depths[instrument])
+        checksum = _checksum(best_asks) + _checksum(best_bids)
+        return (
+            f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{self.symbol(instrument)}",'
+            f'"bids":[{bids}],"asks":[{asks}],"checksum":{zlib.crc32(checksum.encode())},'
+            f'"timestamp":"{iso_utc(book.time_ns)}"}}]}}'
+        )
 
     def trade_frames(self, client: Client, trades: Sequence[Trade]) -> list[str]:
         """All in one ``trade`` frame, as Kraken batches them."""
@@ -132,98 +186,14 @@ class KrakenVenue(Venue):
         """One a second while subscribed and nothing else was sent."""
         return ['{"channel":"heartbeat"}'] if client.wanted and idle else []
 
-    def routes(self) -> list[web.RouteDef]:
-        """``AssetPairs``, ``OHLC`` and ``Time``."""
-        return [
-            web.get("/0/public/Time", self._time),
-            web.get("/0/public/AssetPairs", self._pairs),
-            web.get("/0/public/OHLC", self._ohlc),
-        ]
 
-    async def _time(self, _: web.Request) -> web.Response:
-        now = self.clock.now_ns()
-        result = {"unixtime": now // NS_PER_S, "rfc1123": iso_utc(now)}
-        return web.json_response({"error": [], "result": result})
-
-    async def _pairs(self, request: web.Request) -> web.Response:
-        names = [name for name in request.query.get("pair", "").split(",") if name]
-        wanted = [self._find(name) for name in names] if names else list(self.assets)
-        if None in wanted:
-            return _refused("EQuery:Unknown asset pair")
-        rows = {_pair(name)[0]: self._pair_row(name) for name in wanted if name}
-        return web.json_response({"error": [], "result": rows})
-
-    def _pair_row(self, instrument: str) -> dict[str, Any]:
-        asset = self.asset(instrument)
-        old = _OLD_NAMES.get(asset.base, asset.base)
-        return {
-            "altname": f"{old}{self.quote}",
-            "wsname": f"{old}/{self.quote}",
-            "aclass_base": "currency",
-            "base": f"X{old}" if asset.base in _PREFIXED or old == "XDG" else old,
-            "aclass_quote": "currency",
-            "quote": f"Z{self.quote}",
-            "lot": "unit",
-            "cost_decimals": 5,
-            "pair_decimals": asset.price_decimals,
-            "lot_decimals": asset.amount_decimals,
-            "lot_multiplier": 1,
-            "fee_volume_currency": "ZUSD",
-            "margin_call": 80,
-            "margin_stop": 40,
-            "ordermin": decimal(1, asset.amount_decimals),
-            "costmin": "0.5",
-            "tick_size": decimal(1, asset.price_decimals),
-            "status": "online",
-        }
-
-    def _find(self, pair: str) -> str | None:
-        """Return the instrument that a REST pair means, in any of its spellings."""
-        for name in self.assets:
-            if pair in {*_pair(name), self.symbol(name)}:
-                return name
-        return None
-
-    async def _ohlc(self, request: web.Request) -> web.Response:
-        instrument = self._find(request.query.get("pair", ""))
-        if instrument is None:
-            return _refused("EQuery:Unknown asset pair")
-        try:
-            minutes = int(request.query.get("interval", "1"))
-            since = int(request.query.get("since", "0"))
-        except ValueError:
-            return _refused("EGeneral:Invalid arguments")
-        if minutes not in INTERVALS_MIN:
-            return _refused("EGeneral:Invalid arguments")
-        now, step = self.clock.now_ns(), minutes * 60 * NS_PER_S
-        running = now - now % step
-        # Only the newest 720 exist, and only what opens after `since`; the running one always.
-        start = max(running - (MAX_CANDLES - 1) * step, since * NS_PER_S + 1)
-        rows = bars(self.market, self.name, instrument, step, (min(start, running), now + 1), now)
-        p, a = (asset := self.asset(instrument)).price_decimals, asset.amount_decimals
-        result = {
-            _pair(instrument)[0]: [
-                [
-                    row.open_time // NS_PER_S,
-                    *(decimal(v, p) for v in (row.open, row.high, row.low, row.close)),
-                    f"{row.quote / row.lots / 10**p:.{p}f}" if row.lots else decimal(0, p),
-                    decimal(row.lots, a),
-                    row.trade_count,
-                ]
-                for row in rows
-            ],
-            "last": (running - step) // NS_PER_S,
-        }
-        return web.json_response({"error": [], "result": result})
+def _levels(levels: Levels, price_decimals: int, amount_decimals: int) -> str:
+    return ",".join(
+        f'{{"price":{decimal(tick, price_decimals)},"qty":{decimal(lots, amount_decimals)}}}'
+        for tick, lots in levels
+    )
 
 
-def _pair(instrument: str) -> tuple[str, str, str]:
-    """Return REST's names of a pair: the answer's key, the alternative name, the socket's."""
-    base, quote, *_ = Instrument.parse(instrument)
-    old = _OLD_NAMES.get(base, base)
-    key = f"X{old}Z{quote}" if base in _PREFIXED else f"{old}{quote}"
-    return key, f"{old}{quote}", f"{old}/{quote}"
-
-
-def _refused(message: str) -> web.Response:
-    return web.json_response({"error": [message]})
+def _checksum(levels: Levels) -> str:
+    """Return what of one side is summed: digits without the point and leading zeros."""
+    return "".join(f"{tick}{lots}" for tick, lots in levels[:CHECKSUM_LEVELS])

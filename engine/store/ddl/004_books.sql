@@ -18,11 +18,11 @@ CREATE TABLE IF NOT EXISTS book_snapshots
     as_of DateTime64(9, 'UTC') COMMENT 'When it was taken: when it became available' CODEC(DoubleDelta, ZSTD(1)),
     inserted_at DateTime('UTC') DEFAULT now('UTC') COMMENT 'When this row was written: retention counts from here' CODEC(Delta, ZSTD(1))
 )
-ENGINE = ReplacingMergeTree
+ENGINE = ReplacingMergeTree(receive_time)
 PARTITION BY toYYYYMM(as_of)
 ORDER BY (exchange, instrument, as_of)
 SETTINGS non_replicated_deduplication_window = 10000
-COMMENT 'Best levels of verified L2 books over time. Read with FINAL';
+COMMENT 'Best levels of verified L2 books over time, of redundant streams the freshest. Read with FINAL';
 
 CREATE TABLE IF NOT EXISTS book_deltas
 (

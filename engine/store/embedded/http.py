@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 
 from aiohttp import HttpVersion11, web
+from multidict import MultiDict
 
 from engine.store.embedded.encoding import Encoder, Plain, encoder
 from engine.store.embedded.engine import Answer, ChdbEngine, EngineConnection
@@ -25,6 +26,7 @@ from engine.store.embedded.messages import (
     answer_headers,
     break_off,
     failed,
+    form_fields,
     ok,
     plain_body,
     read_head,
@@ -74,15 +76,19 @@ class HttpInterface:
         try:
             ask = read_ask(self._login, request.headers, request.query, DEFAULT_DATABASE)
             query_id = ask.query_id
-            return await self._run(request, ask)
+            # Who asks was checked: only now is a form read.
+            if form := await form_fields(request):
+                whole = MultiDict({**request.query, **form})
+                ask = read_ask(self._login, request.headers, whole, DEFAULT_DATABASE)
+            return await self._run(request, ask, form.get("query", ""))
         except DatabaseFailure as failure:
             return failed(failure, query_id)
         except _BAD_REQUEST as error:
             return failed(refusal(SYNTAX_ERROR, "SYNTAX_ERROR", str(error)), query_id)
 
-    async def _run(self, request: web.Request, ask: Ask) -> web.StreamResponse:
+    async def _run(self, request: web.Request, ask: Ask, form_query: str) -> web.StreamResponse:
         body = plain_body(request)
-        head, ended = await read_head(request.query.get("query", ""), body)
+        head, ended = await read_head(request.query.get("query", "") + form_query, body)
         insert = find_insert(head)
         setup = self._sessions.statements(ask.session_id, ask.session_timeout_s)
         if insert is None:

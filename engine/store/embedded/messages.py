@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from engine.store.embedded.encoding import Encoder, decoder
 from engine.store.embedded.engine import Answer
@@ -30,20 +30,45 @@ async def plain_body(request: web.Request) -> AsyncIterator[bytes]:
     Raises
     ------
     DatabaseFailure
-        Where it is a form, or not what its ``Content-Encoding`` says.
+        Where it is not what its ``Content-Encoding`` says.
     """
     unpack = decoder(request.headers.get("Content-Encoding", ""))
-    if request.content_type == "multipart/form-data":
-        raise refusal(
-            NOT_IMPLEMENTED,
-            "NOT_IMPLEMENTED",
-            "forms and external tables are not offered by the embedded store",
-        )
     async for chunk in request.content.iter_any():
         plain = unpack.feed(chunk)
         if plain:
             yield plain
     unpack.finish()
+
+
+async def form_fields(request: web.Request) -> dict[str, str]:
+    """Return the fields of a form: parameters that are too long for an address.
+
+    Clients send them so from a few kilobytes on. A request that is no form has none.
+
+    Raises
+    ------
+    DatabaseFailure
+        Where a part is a file: an external table.
+    """
+    if request.content_type != "multipart/form-data":
+        return {}
+    fields: dict[str, str] = {}
+    size = 0
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader) or not part.name or part.filename is not None:
+            raise refusal(
+                NOT_IMPLEMENTED,
+                "NOT_IMPLEMENTED",
+                "external tables are not offered by the embedded store",
+            )
+        value = bytearray()
+        while chunk := await part.read_chunk():
+            size += len(chunk)
+            if size > MAX_STATEMENT_BYTES:
+                raise refusal(223, "QUERY_IS_TOO_LARGE", "the form is longer than 64 MiB")
+            value += chunk
+        fields[part.name] = value.decode()
+    return fields
 
 
 async def read_head(query: str, body: AsyncIterator[bytes]) -> tuple[bytes, bool]:

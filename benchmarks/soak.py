@@ -1,0 +1,335 @@
+"""A long run of 1,000 instruments of five venues: whether memory stays flat, and what the lag is.
+
+Run it with ``python -m benchmarks.soak`` or ``engine bench soak --minutes 10``. ``engine up`` runs
+whole, in a folder of its own (Ray, the embedded store and bus, one stream for each venue and kind
+of connection, features, rankings, HTTP), and streams trades and quotes over real sockets from
+``python -m engine.simulator``, a process of its own on the same machine and the same clock.
+
+Once a second the resident memory of every process is taken. The first fifth of the run is warm-up:
+streams fetch the trades of the minute before they connected, and caches fill. After it, memory is
+*flat* where it stays within 5 % of its median.
+
+The lag is the receive time less the exchange time of every trade after the warm-up. The simulator
+looks at its market ten times a second, so that its trades are 50 ms old on average, and up to 100,
+when they are sent: this is part of the figures. ``written`` is the time from the receipt to the row
+in the store, in whole seconds rounded up (`trades.inserted_at` has no finer ones). The ratio is the
+lag's 99th percentile to 250 ms, the most that is allowed.
+
+In the end every stored trade is compared with the simulator's ledger. The exit code is 1 where a
+goal was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.machine import describe_machine
+from benchmarks.soak_market import SoakVenues, instruments, simulator, simulator_config
+from benchmarks.steadiness import WARM_UP_SHARE, Memory, steadiness
+from benchmarks.tick_to_ranking import buckets, engine, quantile
+from engine.clock import NS_PER_MS, NS_PER_S
+from engine.domain.instrument import Market
+from engine.domain.market import Trade
+from engine.errors import EngineError
+from engine.store.client import Store
+from engine.store.endpoint import StoreEndpoint, parse_store_url
+from engine.store.reader import Reader
+
+LAG_GOAL_MS = 250.0
+SETTLE_S = 5.0
+"""What is younger at the end may still be on its way to the store."""
+
+START_PATIENCE_S = 300.0
+
+Markets = Mapping[str, Sequence[str]]
+
+LAG_SQL = """
+SELECT quantilesExact(0.5, 0.99, 0.999, 1)(
+           toUnixTimestamp64Nano(receive_time) - toUnixTimestamp64Nano(exchange_time)) AS lag,
+       quantilesExact(0.5, 0.99, 1)(
+           toUnixTimestamp(inserted_at) + 1 - toUnixTimestamp64Nano(receive_time) / 1e9) AS written,
+       exchange, count() AS trades
+FROM trades
+WHERE exchange_time >= fromUnixTimestamp64Nano({start:Int64})
+  AND exchange_time < fromUnixTimestamp64Nano({end:Int64})
+GROUP BY exchange WITH TOTALS ORDER BY exchange
+"""
+
+
+class RunningEngine:
+    """``engine up`` in a folder, and what it tells of itself.
+
+    Parameters
+    ----------
+    folder
+        Where its run file is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        (file,) = (folder / "state").glob("run-*.json")
+        self._run: dict[str, Any] = json.loads(file.read_text())
+        endpoint = parse_store_url(self._run["store_url"])
+        assert isinstance(endpoint, StoreEndpoint)
+        self.store = Store(endpoint)
+        self.metrics_url: str = self._run["metrics_url"]
+
+    def status(self) -> dict[str, Any]:
+        """Return ``/v1/status``'s account of the engine."""
+        answer = httpx.get(self._run["http_url"] + "/v1/status", timeout=10).raise_for_status()
+        found: dict[str, Any] = answer.json()["engine"]
+        return found
+
+    def parts(self) -> dict[psutil.Process, str]:
+        """Return every process, with the name of the actor in it, or the program's."""
+        names = {actor["pid"]: actor["name"] for actor in self.status()["actors"]}
+        top = psutil.Process(self._run["pid"])
+        found = {top: "engine up"}
+        for process in top.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found[process] = names.get(process.pid) or _program(process)
+        return found
+
+    def events(self) -> dict[str, float]:
+        """Return by kind how many events were decoded so far."""
+        found: dict[str, float] = {}
+        text = httpx.get(self.metrics_url, timeout=10).text
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "engine_events_total":
+                    kind = sample.labels["kind"]
+                    found[kind] = found.get(kind, 0.0) + sample.value
+        return found
+
+
+def _program(process: psutil.Process) -> str:
+    """Name a process that is no actor of ours."""
+    name = process.name()
+    if name.startswith("redis"):
+        return "redis"
+    return "Serve" if name.startswith(("ray::Serve", "ray::Proxy", "haproxy")) else "Ray"
+
+
+@contextlib.contextmanager
+def running_engine(folder: Path, venues: SoakVenues, markets: Markets) -> Iterator[RunningEngine]:
+    """Run the engine on these venues until the block ends."""
+    tree = {
+        "exchanges": {
+            name: {**venues.exchanges[name], "instruments": list(names), "rest_per_second": 1000.0}
+            for name, names in markets.items()
+        },
+        "features": {"timeframes": ["1m"]},
+        "ranking": {"timeframe": "1m"},
+        "serve": {"port": 0},
+        "metrics": {"port": 0},
+    }
+    file = folder / "soak.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    engine(folder, "up", "--detach", "--config", str(file))
+    try:
+        running = RunningEngine(folder)
+        try:
+            yield running
+        finally:
+            running.store.close()
+    finally:
+        engine(folder, "down")
+
+
+def watch(running: RunningEngine, simulator_pid: int, seconds: float) -> Memory:
+    """Sample memory once a second."""
+    memory = Memory({**running.parts(), psutil.Process(simulator_pid): "simulator"})
+    began = time.monotonic()
+    while (now := time.monotonic() - began) <= seconds:
+        memory.look(now)
+        time.sleep(max(0.0, began + len(memory.seconds) - time.monotonic()))
+    return memory
+
+
+def differences(
+    venues: SoakVenues, store: Store, markets: Markets, start: int, end: int
+) -> tuple[int, list[str]]:
+    """Compare what is stored with the truth.
+
+    Returns
+    -------
+    tuple
+        How many trades happened, and a sentence for each market that differs.
+    """
+    reader, happened, found = Reader(store), 0, []
+    for market in [Market(name, one) for name, names in markets.items() for one in names]:
+        truth = sorted(map(_content, venues.ledger(market, start, end)))
+        stored = sorted(map(_content, reader.trades(*market, start, end)))
+        happened += len(truth)
+        if truth != stored:
+            lost, foreign = len(set(truth) - set(stored)), len(set(stored) - set(truth))
+            found.append(
+                f"{market}: {len(truth)} happened, {len(stored)} rows; {lost} lost, {foreign} wrong"
+            )
+    return happened, found
+
+
+def _content(trade: Trade) -> tuple[str, float, float, str, int]:
+    return (trade.trade_id, trade.price, trade.amount, trade.side, trade.exchange_time)
+
+
+def soak(minutes: float, markets: Markets, events_per_second: float, folder: Path) -> list[str]:
+    """Run, print the tables, and say what fell short.
+
+    Parameters
+    ----------
+    minutes
+        Length of the run.
+    markets
+        By venue its instruments.
+    events_per_second
+        Trades and quotes that the simulator is set to send.
+    folder
+        Where all files are made.
+    """
+    config = simulator_config(events_per_second, markets, time.time_ns(), round(minutes) + 2)
+    began = time.monotonic()
+    with (
+        simulator(folder, config, markets) as (venues, simulator_pid),
+        running_engine(folder, venues, markets) as running,
+    ):
+        print(f"ready after {time.monotonic() - began:.0f} s", flush=True)
+        time.sleep(SETTLE_S)
+        start, before = time.time_ns(), running.events()
+        ticks = buckets(running.metrics_url)
+        psutil.cpu_percent()
+        memory = watch(running, simulator_pid, minutes * 60)
+        busy = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
+        end, after = time.time_ns(), running.events()
+        ticks = {b: n - ticks.get(b, 0.0) for b, n in buckets(running.metrics_url).items()}
+        status = running.status()
+        time.sleep(SETTLE_S)
+        short = show_memory(memory)
+        own = sum(memory.cores(part) for part in memory.mib)
+        print(f"of {psutil.cpu_count()} cores: {own:.2f} ours, {busy - own:.2f} somebody else's")
+        rates = {
+            kind: (after[kind] - before.get(kind, 0.0)) / (end - start) * NS_PER_S for kind in after
+        }
+        each = ", ".join(f"{rate:,.0f} {kind}" for kind, rate in sorted(rates.items()) if rate)
+        print(f"\n{sum(rates.values()):,.0f} events a second ({each})")
+        judged = start + round(WARM_UP_SHARE * (end - start))
+        short += show_lag(running.store, judged, end)
+        middle, worst = quantile(ticks, 0.5), quantile(ticks, 0.99)
+        print(f"receipt to ranking: p50 {middle:.2f} s, p99 {worst:.2f} s")
+        short += show_health(status)
+        short += show_gaps(running.store, start)
+        settled = end - round(SETTLE_S * NS_PER_S)
+        happened, wrong = differences(venues, running.store, markets, start, settled)
+        print(f"{happened:,} trades in the ledger; markets that differ: {len(wrong)}")
+    return short + wrong
+
+
+def show_memory(memory: Memory) -> list[str]:
+    """Print a line for each part; return what is not flat."""
+    parts = sorted(memory.mib)
+    streams = [part for part in parts if part.startswith("stream-")]
+    own = [part for part in parts if part != "simulator"]
+    series = {part: memory.mib[part] for part in parts}
+    series["all streams"] = memory.total(streams)
+    series["whole engine"] = memory.total(own)
+    print(
+        f"\n{'resident memory':24}{'start MiB':>10}{'end':>8}{'MiB/min':>9}{'+- %':>7}{'cores':>7}"
+    )
+    short = []
+    for part, values in series.items():
+        found = steadiness(memory.seconds, values)
+        cores = f"{memory.cores(part):7.2f}" if part in memory.mib else ""
+        print(
+            f"{part:24}{found.start:10.0f}{found.end:8.0f}{found.slope:9.2f}"
+            f"{100 * found.swing:7.1f}{cores}"
+        )
+        if part != "simulator" and not found.is_flat:
+            short.append(f"the memory of {part} moved by {100 * found.swing:.1f} %")
+    return short
+
+
+def show_lag(store: Store, start: int, end: int) -> list[str]:
+    """Print each venue's lag; return whether it is too much."""
+    answer = json.loads(store.query_raw(LAG_SQL, "JSON", {"start": start, "end": end}))
+    rows = [*answer["data"], {**answer["totals"], "exchange": "all"}]
+    print(
+        f"\n{'lag of trades, ms':18}{'p50':>7}{'p99':>7}{'p99.9':>7}{'max':>8}{'p99/250':>9}"
+        f"{'written s p50':>15}{'p99':>6}{'max':>6}{'trades':>11}"
+    )
+    for row in rows:
+        p50, p99, p999, worst = (float(lag) / NS_PER_MS for lag in row["lag"])
+        written = [float(value) for value in row["written"]]
+        print(
+            f"{row['exchange']:18}{p50:7.0f}{p99:7.0f}{p999:7.0f}{worst:8.0f}"
+            f"{p99 / LAG_GOAL_MS:9.2f}{written[0]:15.1f}{written[1]:6.1f}{written[2]:6.1f}"
+            f"{int(row['trades']):11,}"
+        )
+    return [f"the lag's p99 is {p99:.0f} ms"] if p99 > LAG_GOAL_MS else []
+
+
+def show_health(status: dict[str, Any]) -> list[str]:
+    """Print what the streams counted; return what must not be."""
+    names = ("reconnects", "bad_frames", "duplicates", "out_of_order", "repaired")
+    counts = {name: sum(stream[name] for stream in status["streams"]) for name in names}
+    counts["refused_rows"] = sum(stream["writer"]["refused_rows"] for stream in status["streams"])
+    counts["restarts"] = sum(actor["restarts"] for actor in status["actors"])
+    print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()))
+    wanted_none = ("bad_frames", "refused_rows", "restarts")
+    return [f"{name.replace('_', ' ')}: {counts[name]}" for name in wanted_none if counts[name]]
+
+
+def show_gaps(store: Store, start: int) -> list[str]:
+    """Print what is open; return the gaps of the run itself.
+
+    What was traded before the streams connected is asked for, and Bybit has only the last 60
+    trades of a spot market to give: such gaps stay open, and are not the run's.
+    """
+    gaps = Reader(store).open_gaps()
+    kinds = Counter(f"{gap.cause} of {gap.channel}" for gap in gaps)
+    print("open gaps:", ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none")
+    mine = [gap for gap in gaps if gap.opened_at >= start and gap.cause != "start"]
+    return [f"{len(mine)} gaps of the run are open"] if mine else []
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the machine and the tables; return 1 where a goal was missed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the run")
+    parser.add_argument("--instruments", type=int, default=1000, help="over all venues")
+    parser.add_argument("--events", type=float, default=5000.0, help="trades and quotes a second")
+    options = parser.parse_args(arguments)
+    # Who ends a soak early ends the engine and the simulator with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    print(describe_machine())
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        try:
+            markets = instruments(options.instruments)
+            short = soak(options.minutes, markets, options.events, Path(folder))
+        except EngineError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_code
+        except subprocess.CalledProcessError as error:
+            print(f"error: engine {error.cmd[3]} failed: {error.stderr}", file=sys.stderr)
+            return 3
+    for sentence in short:
+        print(f"missed: {sentence}")
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""What an earlier run left unrepaired: told of in ``feed_gaps``, or seen in the stored ids."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.clock import NS_PER_S
+from engine.domain.instrument import Market
+from engine.domain.market import UNUSED_IDS, Gap
+from engine.store.client import Store
+from engine.store.completeness import Selection, find_gaps, untold_holes
+from engine.store.trade_ids import Hole, count_trades, find_holes, lacking_markets
+
+LOOK_BACK_NS = 86_400 * NS_PER_S
+"""How far back stored ids are looked through at every start. A process that is killed loses the
+gaps that it had noticed and not written, in the last seconds before; ``engine verify`` looks
+through all."""
+
+
+def left_holes(store: Store, exchange: str, instruments: set[str], now: int) -> list[Gap]:
+    """Return a gap for every range of missing ids that no gap tells of.
+
+    One that is said to be repaired does not: its trades were lost after all.
+
+    Parameters
+    ----------
+    store
+        Where the trades are. Blocking.
+    exchange
+        The venue.
+    instruments
+        Those of interest.
+    now
+        UTC nanoseconds: when they were noticed.
+
+    Raises
+    ------
+    StoreError
+        Where the store does not answer.
+    """
+    start, end = now - LOOK_BACK_NS, now + LOOK_BACK_NS
+    found: list[Gap] = []
+    for market in lacking_markets(store, exchange, start, end):
+        if market.instrument not in instruments:
+            continue
+        counts = count_trades(store, market, start, end)
+        holes, _ = find_holes(store, market, counts, start, end)
+        gaps = find_gaps(store, Selection(*market), ("trades",))
+        told = [gap for gap in gaps if gap.repaired_at is None or gap.how == UNUSED_IDS]
+        found += [_gap(market, hole, now) for hole in untold_holes(holes, told)]
+    return found
+
+
+def _gap(market: Market, hole: Hole, now: int) -> Gap:
+    return Gap(
+        gap_id=f"{market}:trades:restart:{now}:{hole.low}",
+        exchange=market.exchange,
+        instrument=market.instrument,
+        channel="trades",
+        cause="restart",
+        from_sequence=hole.low,
+        to_sequence=hole.high,
+        from_time=hole.from_time,
+        to_time=max(hole.from_time, hole.to_time),
+        opened_at=now,
+    )
+
+
+def ended(gap: Gap, now: int) -> Gap:
+    """Return a gap that lasted when its process ended as over: we look ourselves from then on."""
+    return msgspec.structs.replace(
+        gap,
+        to_time=max(now, gap.from_time),
+        repaired_at=max(now, gap.opened_at),
+        how="restarted",
+    )

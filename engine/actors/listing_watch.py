@@ -1,0 +1,118 @@
+"""What a stream knows of its venue's listings: looked at again and again, and written down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from engine.clock import Clock
+from engine.domain.instrument import first_generation
+from engine.domain.market import Listing
+from engine.exchanges.base import Exchange
+from engine.exchanges.listings import current, doubt, observe
+from engine.exchanges.rest import RestClient
+from engine.store.reader import Reader
+from engine.store.writer import BatchWriter
+
+_LOGGER = logging.getLogger("engine.listings")
+
+
+class ListingWatch:
+    """Keeps the dated registry of one venue up to date.
+
+    Parameters
+    ----------
+    exchange
+        The stream's adapter: it is told the sizes of contracts.
+    rest
+        The venue's REST.
+    reader, writer
+        Of the store.
+    clock
+        What time it is.
+    writes
+        Whether changes are written: one stream of a venue does it for all.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        rest: RestClient,
+        reader: Reader,
+        writer: BatchWriter,
+        clock: Clock,
+        *,
+        writes: bool,
+    ) -> None:
+        self._exchange = exchange
+        self._rest = rest
+        self._reader = reader
+        self._writer = writer
+        self._clock = clock
+        self._writes = writes
+        self._known: list[Listing] | None = None
+
+    async def look(self) -> dict[str, Listing]:
+        """Look at what the venue lists.
+
+        Returns
+        -------
+        dict
+            Canonical name of the first generation -> what its symbol names now.
+
+        Raises
+        ------
+        VenueError
+            Where the venue does not answer.
+        StoreError
+            Where the registry cannot be read.
+        """
+        if self._known is None:
+            self._known = await asyncio.to_thread(self._reader.listings, self._exchange.name)
+        seen = await self._rest.metadata()
+        why = doubt(self._known, seen)
+        if why:
+            _LOGGER.warning("%s", why)
+        rows = observe(self._known, seen, self._clock.now_ns())
+        self._known += rows
+        if self._writes:
+            await self._writer.put("instruments", rows)
+        listed = current(self._known)
+        for row in listed.values():
+            if row.contract_size != 1.0:
+                self._exchange.contract_sizes[row.instrument] = row.contract_size
+        return listed
+
+
+def named_now(
+    instruments: Iterable[str], listed: dict[str, Listing], tell: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Return what configured instruments are called now; those that are not listed are left out.
+
+    Parameters
+    ----------
+    instruments
+        Canonical names, as configured.
+    listed
+        From `ListingWatch.look`.
+    tell
+        Is given a sentence for every one that is left out or has another name.
+    """
+    names: list[str] = []
+    missing: list[str] = []
+    for instrument in instruments:
+        row = listed.get(first_generation(instrument))
+        if row is None or row.status == "delisted":
+            missing.append(instrument)
+            continue
+        if row.instrument != instrument:
+            tell(
+                f"{row.exchange} delisted the {instrument} of old and uses its symbol again: "
+                f"what comes now is stored as {row.instrument}"
+            )
+        names.append(row.instrument)
+    if missing:
+        venue = next(iter(listed.values())).exchange if listed else "the venue"
+        tell(f"{venue} does not list {', '.join(missing)}")
+    return tuple(names)

@@ -1,0 +1,41 @@
+"""Which store a command means: the running engine's, unless a configuration was named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.cli.options import read_config
+from engine.cli.runfile import running_here
+from engine.config import Config, RetentionConfig
+
+
+def store_to_read(config: Path | None, override: list[str] | None) -> tuple[str, bool]:
+    """Return the address of the store to read, and whether an engine runs on it.
+
+    Parameters
+    ----------
+    config, override
+        As given on the command line; either names the store, else the running engine's counts.
+    """
+    run = running_here() if config is None and not override else None
+    if run is not None:
+        return run.viewer_url or run.store_url, True
+    from engine.store.opening import is_in_use
+
+    url = read_config(config, override).store_url
+    return url, is_in_use(url)
+
+
+def store_to_write(
+    config: Path | None, override: list[str] | None
+) -> tuple[str, Config, RetentionConfig | None]:
+    """Return the address of the store to write, its configuration, and how long its rows stay.
+
+    The last is None where an engine runs on it: it has its own rules in force.
+    """
+    run = running_here() if config is None and not override else None
+    if run is None:
+        settings = read_config(config, override)
+        return settings.store_url, settings, settings.store.retention
+    its_own = Path(run.config)
+    return run.store_url, read_config(its_own if its_own.is_file() else None, None), None

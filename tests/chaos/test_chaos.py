@@ -1,0 +1,171 @@
+"""Everything at once, and then the axe: what is stored equals what happened, to the last trade.
+
+Run by ``make chaos``. The venues commit every fault they can, seeded; meanwhile every kind of
+process is killed at a random moment. After each the stored trades and candles equal the venues'
+own ledger, and every gap of trades is closed.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from chaos_world import ChaosWorld, until
+
+from engine.clock import NS_PER_S, SystemClock
+from engine.store.completeness import Selection, verify
+
+pytestmark = [pytest.mark.ray, pytest.mark.chaos, pytest.mark.timeout(600)]
+
+SEED = 20261121
+
+SIMULATOR = {
+    "simulator": {
+        "seed": SEED,
+        "trades_per_second": 120.0,
+        "faults": {
+            "garbage_per_minute": 6.0,
+            "truncated_per_minute": 6.0,
+            "duplicate_share": 0.02,
+            "late_share": 0.02,
+            "swapped_share": 0.02,
+            "lost_share": 0.005,
+            "disconnect_every_s": 40.0,
+            "cut_after_s": 45.0,
+            "stall_every_s": 90.0,
+            "stall_s": 8.0,
+            "rest_slow_ms": 300.0,
+            "rest_busy_share": 0.05,
+            "rest_ban_s": 2,
+            "rest_error_share": 0.03,
+            "clock_skew_ms": {"binance": 2000, "coinbase": -2000, "kraken": 700, "okx": -1200},
+        },
+    },
+    "exchanges": {
+        "binance": {
+            "instruments": ["BTC-USDT", "ETH-USDT", "SOL-USDT"],
+            "channels": ["trades", "book_top", "book"],
+            "redundancy": 2,
+            "rotate_after_s": 30.0,
+        },
+        "binance_perp": {
+            "instruments": ["BTC-USDT-PERP", "ETH-USDT-PERP"],
+            "channels": ["trades", "book", "perpetual"],
+        },
+        "coinbase": {
+            "instruments": ["BTC-USD", "ETH-USD"],
+            "channels": ["trades", "book"],
+            "redundancy": 2,
+        },
+        "kraken": {"instruments": ["BTC-USD", "ETH-USD"], "channels": ["trades", "book"]},
+        "bybit": {
+            "instruments": ["SUI-USDT", "BTC-USDT-PERP"],
+            "channels": ["trades", "book", "perpetual"],
+            "audit_every_s": 5.0,
+        },
+        "okx": {
+            "instruments": ["BTC-USDT", "ETH-USDT", "BTC-USDT-PERP"],
+            "channels": ["trades", "book", "perpetual"],
+        },
+    },
+}
+
+ENGINE = ["reconnect.stable_ms=3000", "store.flush_ms=500", "ranking.min_universe=2"]
+
+KILLED = [
+    "stream-binance-0",
+    "stream-coinbase-0",
+    "stream-bybit-1",
+    "relay-binance-0",
+    "features-0",
+    "ranker",
+    "store",
+    "supervisor",
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosWorld]:
+    made = ChaosWorld(tmp_path_factory.mktemp("chaos"), SIMULATOR, ENGINE)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def dice() -> random.Random:
+    return random.Random(SEED)
+
+
+def wait(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def whole(world: ChaosWorld, what: str) -> None:
+    """Wait until all that happened up to now is stored, once, with its candles."""
+    wait(3.0)
+    end = SystemClock().now_ns() - 2 * NS_PER_S
+    until(f"after {what} all is stored", lambda: world.differences(end), 90.0)
+
+
+def test_chaos_venues_that_misbehave_in_every_way(world: ChaosWorld) -> None:
+    wait(45.0)
+    whole(world, "bad weather")
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_chaos_kill_of_an_actor(world: ChaosWorld, dice: random.Random, name: str) -> None:
+    wait(dice.uniform(0.2, 2.0))
+    world.kill(name)
+    whole(world, f"the death of {name}")
+
+
+def test_chaos_kill_of_redis(world: ChaosWorld, dice: random.Random) -> None:
+    wait(dice.uniform(0.2, 2.0))
+    world.kill_redis()
+    whole(world, "the death of Redis")
+
+
+def test_chaos_loss_of_a_node(world: ChaosWorld, dice: random.Random) -> None:
+    wait(dice.uniform(0.2, 2.0))
+    world.kill_node()
+    wait(8.0)
+    whole(world, "the loss of a node")
+
+
+def test_chaos_reused_ticker_is_another_instrument(world: ChaosWorld) -> None:
+    world.venues.order("delist", exchange="okx", instrument="ETH-USDT")
+    wait(5.0)
+    world.venues.order("relist", exchange="okx", instrument="ETH-USDT")
+    wait(8.0)
+    whole(world, "a delisting and a reused ticker")
+    names = {market.instrument for market in world.markets() if market.exchange == "okx"}
+    assert {"ETH-USDT", "ETH~2-USDT"} <= names
+
+
+def test_chaos_ends_whole_and_verified(
+    world: ChaosWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.venues.order("calm")
+    whole(world, "everything")
+    injected = world.venues.injected()
+    for venue in SIMULATOR["exchanges"]:
+        assert len(injected[venue]) >= 10, f"{venue} committed only {sorted(injected[venue])}"
+    end = SystemClock().now_ns() - 5 * NS_PER_S
+    problems = {
+        str(report.market): report.problems
+        for report in verify(world.store, Selection(end=end), patience_s=5.0)
+        if not report.is_complete
+    }
+    assert problems == {}
+    totals: Counter[str] = Counter()
+    for faults in injected.values():
+        totals.update(faults)
+    trades = sum(len(world.stored(market, world.began, end)) for market in world.markets())
+    with capsys.disabled():
+        print(f"\n{trades} trades, none lost, none twice; {len(world.gaps())} gaps, all closed")
+        print("faults:", ", ".join(f"{kind} {count}" for kind, count in sorted(totals.items())))

@@ -1,0 +1,235 @@
+"""A symbol that leaves the venue's list, comes back, or names another instrument afterwards."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from exchanges_fakes import NOW, RememberingSink, streaming, venue
+from websockets.asyncio.server import ServerConnection
+
+from engine.clock import DataClock
+from engine.config import ExchangeConfig
+from engine.domain.market import DeadLetter, Gap, Trade
+from engine.exchanges import intake as intake_module
+from engine.exchanges.feeds import FeedLedger
+from engine.exchanges.intake import Intake, Line
+from engine.exchanges.registry import exchange
+
+S = 1_000_000_000
+OLD, NEW = "LUNA-USDT", "LUNA~2-USDT"
+
+
+def trade(number: int, seconds: float = 0.0, instrument: str = OLD) -> Trade:
+    at = NOW + round(seconds * S)
+    return Trade("binance", instrument, str(number), number, 1.0, 1.0, "buy", at, at)
+
+
+def intake_of(*channels: str) -> tuple[Intake, Line]:
+    adapter = exchange("binance")
+    adapter.track([OLD])
+    config = ExchangeConfig.model_validate({"channels": channels or ("trades",)})
+    ledger = FeedLedger(
+        "binance", [OLD], config.channels, stale_after_ns=60 * S, now=NOW, can_repair=False
+    )
+    taking = Intake(adapter, [OLD], config, DataClock(NOW), ledger, None, stamped=False)
+    return taking, taking.line(is_primary=True)
+
+
+def taken(intake: Intake) -> list[tuple[str, int]]:
+    events, intake.events = intake.events, []
+    return [(event.instrument, event.sequence) for event in events if isinstance(event, Trade)]
+
+
+def gaps(intake: Intake) -> list[Gap]:
+    notes, intake.notes = intake.notes, []
+    return [note for note in notes if isinstance(note, Gap)]
+
+
+# -- the ledger ----------------------------------------------------------------------------
+
+
+def ledger_with(*trades: Trade) -> FeedLedger:
+    ledger = FeedLedger("binance", [OLD], ["trades"], stale_after_ns=60 * S, now=NOW)
+    assert all(ledger.accept(each) for each in trades)
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("refused", "is_anew"),
+    [
+        (trade(3, 1.0), True),
+        (trade(3, -1.0), False),
+        (trade(9, 0.0), False),
+        (msgspec.structs.replace(trade(3, 1.0), sequence=0), False),
+        (trade(3, 1.0, "ETH-USDT"), False),
+    ],
+    ids=["low id, new time", "low id, old time", "repeated", "without ids", "of nobody"],
+)
+def test_ledger_old_id_with_a_new_time_shows_that_the_venue_counts_anew(
+    refused: Trade, is_anew: bool
+) -> None:
+    ledger = ledger_with(trade(1), trade(9))
+    assert ledger.recounts(refused) is is_anew
+
+
+def test_ledger_of_a_market_without_trades_cannot_tell_whether_ids_are_counted_anew() -> None:
+    assert not ledger_with().recounts(trade(3))
+
+
+def test_ledger_ended_instrument_is_neither_stale_nor_disconnected() -> None:
+    ledger = ledger_with(trade(1))
+    ledger.check_stale(NOW + 61 * S)
+    ledger.end(OLD, NOW + 70 * S)
+    opened, closed = ledger.take_changes()
+    assert (closed.gap_id, closed.how, closed.to_time) == (
+        opened.gap_id,
+        "delisted",
+        NOW + 70 * S,
+    )
+    ledger.check_stale(NOW + 500 * S)
+    ledger.disconnected(NOW + 501 * S)
+    assert ledger.take_changes() == []
+    assert ledger.broken() == {}
+
+
+def test_ledger_revived_instrument_counts_from_its_next_trade_and_can_be_stale() -> None:
+    ledger = ledger_with(trade(1), trade(9))
+    ledger.take_changes()
+    ledger.end(OLD, NOW + S)
+    ledger.revive(OLD, NOW + 100 * S)
+    ledger.check_stale(NOW + 159 * S)
+    assert ledger.take_changes() == []
+    assert ledger.accept(trade(2, 160.0))
+    assert ledger.accept(trade(3, 161.0))
+    assert ledger.take_changes() == []
+    ledger.check_stale(NOW + 222 * S)
+    assert [gap.cause for gap in ledger.take_changes()] == ["stale"]
+
+
+def test_ledger_changes_of_instruments_that_it_does_not_know_do_nothing() -> None:
+    ledger = ledger_with(trade(1))
+    ledger.end("ETH-USDT", NOW)
+    ledger.revive("ETH-USDT", NOW)
+    assert ledger.take_changes() == []
+
+
+# -- the intake ----------------------------------------------------------------------------
+
+
+def test_intake_delisted_instrument_is_held_and_handed_on_under_its_new_name() -> None:
+    intake, line = intake_of()
+    intake.take(line, [trade(8), trade(9)])
+    intake.delist(OLD)
+    assert not intake.unlisted.is_set()
+    intake.take(line, [trade(1, 5.0), trade(2, 6.0)])
+    assert intake.unlisted.is_set()
+    assert taken(intake) == [(OLD, 8), (OLD, 9)]
+    intake.relist(OLD, NEW)
+    assert taken(intake) == [(NEW, 1), (NEW, 2)]
+    assert gaps(intake) == []
+
+
+def test_intake_symbol_that_was_relisted_names_its_successor_from_then_on() -> None:
+    intake, _ = intake_of()
+    intake.delist(OLD)
+    intake.relist(OLD, NEW)
+    assert intake._exchange.instrument_of("LUNAUSDT") == NEW
+
+
+def test_intake_delisting_that_was_taken_back_hands_on_what_was_held_once() -> None:
+    intake, line = intake_of()
+    intake.take(line, [trade(8)])
+    intake.delist(OLD)
+    intake.delist(OLD)
+    intake.take(line, [trade(9, 1.0), trade(10, 2.0)])
+    intake.relist(OLD, OLD)
+    intake.relist(OLD, OLD)
+    intake.take(line, [trade(11, 3.0)])
+    assert taken(intake) == [(OLD, number) for number in (8, 9, 10, 11)]
+    assert gaps(intake) == []
+
+
+def test_intake_venue_that_counts_anew_is_held_until_its_list_was_looked_at() -> None:
+    intake, line = intake_of()
+    intake.take(line, [trade(100), trade(101, 1.0)])
+    intake.take(line, [trade(100, 2.0), trade(101, 3.0)])
+    assert taken(intake) == [(OLD, 100), (OLD, 101)]
+    assert intake.unlisted.is_set()
+    intake.relist(OLD, NEW)
+    assert taken(intake) == [(NEW, 100), (NEW, 101)]
+
+
+def test_intake_held_trades_are_bounded_and_the_rest_set_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake_module, "MOST_HELD", 2)
+    intake, line = intake_of()
+    intake.delist(OLD)
+    intake.take(line, [trade(1), trade(2), trade(3)])
+    (letter,) = [note for note in intake.notes if isinstance(note, DeadLetter)]
+    assert letter.kind == "delisted"
+    assert msgspec.json.decode(letter.frame, type=Trade) == trade(3)
+    intake.relist(OLD, OLD)
+    assert taken(intake) == [(OLD, 1), (OLD, 2)]
+
+
+def depth_frame(number: int) -> str:
+    return (
+        '{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161255343,'
+        f'"s":"BTCUSDT","U":{number},"u":{number},"b":[["9.0","1.0"]],"a":[["10.0","1.0"]]}}}}'
+    )
+
+
+async def test_stream_book_of_a_relisted_symbol_does_not_end_the_stream() -> None:
+    socket_of_venue: list[ServerConnection] = []
+
+    async def behave(socket: ServerConnection, _: int) -> None:
+        socket_of_venue.append(socket)
+        await socket.send(depth_frame(1))
+
+    sink = RememberingSink()
+    async with (
+        venue(behave) as url,
+        streaming(url, sink, config={"channels": ["book"]}) as loop,
+    ):
+        await sink.until(lambda: loop.status().frames == 1 or bool(sink.states))
+        loop.delist("BTC-USDT")
+        loop.relist("BTC-USDT", "BTC~2-USDT")
+        await socket_of_venue[0].send(depth_frame(2))
+        await socket_of_venue[0].send("garbage")
+        await sink.until(lambda: bool(sink.letters))
+        assert loop.status().connected
+        assert loop.books is not None
+        assert loop.books.buffered == 1 + 1, "the old one's change, and the new one's"
+
+
+async def test_stream_takes_what_is_offered_only_while_it_streams() -> None:
+    async def behave(socket: ServerConnection, _: int) -> None:
+        await socket.wait_closed()
+
+    sink = RememberingSink()
+    offered = [trade(1, instrument="BTC-USDT")]
+    async with venue(behave) as url:
+        async with streaming(url, sink) as loop:
+            assert not loop.offer(offered), "not connected yet"
+            await sink.until(lambda: sink.states == [True])
+            assert loop.offer(offered)
+            await sink.until(lambda: sink.ids == [1])
+        assert not loop.offer(offered), "stopped"
+
+
+async def test_stream_that_is_behind_takes_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.exchanges.stream.BATCH_EVENTS", 2)
+
+    async def behave(socket: ServerConnection, _: int) -> None:
+        await socket.wait_closed()
+
+    sink = RememberingSink()
+    async with venue(behave) as url, streaming(url, sink) as loop:
+        await sink.until(lambda: sink.states == [True])
+        trades = [trade(number, instrument="BTC-USDT") for number in (1, 2, 3)]
+        assert loop.offer(trades[:2])
+        assert not loop.offer(trades[2:]), "the sink has not had its turn yet"
+        await sink.until(lambda: sink.ids == [1, 2])
+        assert loop.offer(trades[2:])
+        await sink.until(lambda: sink.ids == [1, 2, 3])

@@ -1,0 +1,409 @@
+"""History over real HTTP from the simulated venues, compared with the market's own ledger."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.backfill.ccxt_venue import CcxtVenue
+from engine.backfill.run import BackfillConfig, BackfillResult, Step, backfill
+from engine.backfill.stretches import lacking
+from engine.backfill.venue import OwnVenue
+from engine.clock import NS_PER_S, DataClock, parse_iso_utc
+from engine.config import RetentionConfig, SimulatorConfig
+from engine.domain.instrument import Market
+from engine.domain.market import Gap, Trade, TradeRange
+from engine.domain.timeframe import Timeframe
+from engine.errors import ConfigError, InstrumentError, VenueError
+from engine.exchanges.registry import exchange
+from engine.exchanges.repair import Fetched
+from engine.features.catalogue import feature_columns
+from engine.simulator.server import SimulatedVenues
+from engine.store.client import Store
+from engine.store.completeness import Selection, verify
+from engine.store.embedded import EmbeddedStore
+from engine.store.reader import Reader
+from engine.store.schema import migrate
+from jobs import backfill as job
+
+NOW = parse_iso_utc("2026-02-03T14:30:10Z")
+MINUTE = 60 * NS_PER_S
+HOUR = 60 * MINUTE
+START, END = NOW - HOUR - 10 * NS_PER_S, NOW - HOUR + 1_190 * NS_PER_S
+MARKETS = {
+    "binance": ["BTC-USDT"],
+    "binance_perp": ["BTC-USDT-PERP"],
+    "coinbase": ["BTC-USD"],
+    "kraken": ["BTC-USD"],
+    "okx": ["BTC-USDT-PERP"],
+    "bybit": ["BTC-USDT"],
+}
+KEPT = RetentionConfig(**dict.fromkeys(RetentionConfig.model_fields, 0))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    home = EmbeddedStore(tmp_path_factory.mktemp("store") / "db")
+    home.start()
+    yield home
+    home.stop()
+
+
+@pytest.fixture(scope="module")
+def migrated(home: EmbeddedStore) -> Iterator[Store]:
+    with Store(home.endpoint) as store:
+        migrate(store, KEPT, feature_columns())
+        yield store
+
+
+@pytest.fixture
+def store(migrated: Store) -> Store:
+    for table in ("trades", "candles", "feed_gaps"):
+        migrated.command(f"TRUNCATE TABLE {table}")
+    return migrated
+
+
+class World:
+    """The simulated venues and their clock."""
+
+    def __init__(self) -> None:
+        self.clock = DataClock(NOW)
+        self.venues = SimulatedVenues(SimulatorConfig(), self.clock, MARKETS)
+        self.urls: dict[str, str] = {}
+
+    def truth(self, market: Market, start: int, end: int) -> list[Trade]:
+        return [
+            msgspec.structs.replace(trade, receive_time=0)
+            for trade in self.venues.ledger(*market, start, end)
+        ]
+
+    def asks(self, market: Market, **changes: object) -> BackfillConfig:
+        whole = BackfillConfig(
+            market.exchange,
+            (market.instrument,),
+            START,
+            END,
+            rest_url=self.urls[market.exchange],
+            requests_per_second=10_000.0,
+        )
+        return replace(whole, **changes)  # type: ignore[arg-type]
+
+    async def fetch(self, store: Store, config: BackfillConfig, **more: object) -> BackfillResult:
+        return await backfill(config, store, clock=self.clock, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    found = await world.venues.start()
+    world.urls = {name: rest for name, (_, rest) in found.exchanges.items()}
+    yield world
+    await world.venues.stop()
+
+
+def held(store: Store, market: Market) -> list[Trade]:
+    return [
+        msgspec.structs.replace(trade, receive_time=0)
+        for trade in Reader(store).trades(*market, 0, 2**63 - 1)
+    ]
+
+
+def market_of(name: str) -> Market:
+    return Market(name, MARKETS[name][0])
+
+
+def a_gap(market: Market, start: int, end: int | None) -> Gap:
+    return Gap(
+        gap_id="lasting",
+        exchange=market.exchange,
+        instrument=market.instrument,
+        channel="trades",
+        cause="disconnect",
+        from_sequence=None,
+        to_sequence=None,
+        from_time=start,
+        to_time=end,
+        opened_at=start,
+    )
+
+
+@pytest.mark.parametrize("name", ["binance", "binance_perp", "coinbase", "kraken", "okx"])
+async def test_backfill_trades_are_the_venues_ledger_and_prove_complete(
+    store: Store, world: World, name: str
+) -> None:
+    market = market_of(name)
+    steps: list[Step] = []
+    result = await world.fetch(store, world.asks(market), tell=steps.append)
+    truth = world.truth(market, START, END + 1)
+    assert len(truth) > 200
+    assert held(store, market) == truth
+    assert result.problems == []
+    assert (result.trades, result.gaps_closed) == (len(truth), 1)
+    (report,) = verify(store, Selection())
+    assert report.is_complete
+    assert report.candles.compared == result.candles > 200
+    assert [one.open_time for one in Reader(store).candles(*market, "1m", 0, 2**63 - 1)] == sorted(
+        {Timeframe.M1.floor(trade.exchange_time) for trade in truth}
+    )
+    assert steps[-1] == Step(market.instrument, 1.0, len(truth))
+    # All of it again asks for nothing and writes nothing.
+    again = await world.fetch(store, world.asks(market))
+    assert again == BackfillResult()
+
+
+async def test_backfill_closes_holes_and_open_gaps_and_rebuilds_their_candles(
+    store: Store, world: World
+) -> None:
+    market = market_of("binance")
+    truth = world.truth(market, START, END)
+    store.insert("trades", [*truth[:100], *truth[130:200], *truth[201:]])
+    (before,) = verify(store, Selection())
+    assert before.missing_ids == 31
+    result = await world.fetch(store, world.asks(market, start=truth[0].exchange_time))
+    assert (result.trades, result.gaps_closed, result.problems) == (31, 3, [])
+    assert held(store, market) == truth
+    (after,) = verify(store, Selection())
+    assert after.is_complete
+    assert after.repaired_gaps == 3  # the holes, and what lies behind the last trade
+    assert after.candles.compared > 0
+
+
+class Skipping(OwnVenue):
+    """A venue that never gave some ids to a trade."""
+
+    never: frozenset[int] = frozenset()
+
+    async def trades(self, wanted: TradeRange) -> Fetched:
+        found = await super().trades(wanted)
+        left = [trade for trade in found.trades if trade.sequence not in self.never]
+        lacks = len(left) < len(found.trades)
+        return Fetched(left, "some ids were not given" if lacks else found.problem)
+
+
+async def test_backfill_of_ids_that_the_venue_skipped_explains_them(
+    store: Store, world: World
+) -> None:
+    market = market_of("binance")
+    truth = world.truth(market, START, END)
+    first = truth[0].sequence
+    venue = Skipping(exchange("binance"), world.urls["binance"], world.clock, 10_000.0)
+    venue.never = frozenset({first + 20, first + 21, first + 40})
+    store.insert("trades", [*truth[:10], *truth[60:]])
+    asked = world.asks(market, start=truth[0].exchange_time, end=truth[-1].exchange_time)
+    result = await world.fetch(store, asked, venue=venue)
+    assert (result.trades, result.problems) == (47, [])
+    (report,) = verify(store, Selection())
+    assert report.counts.missing == 3
+    assert report.missing_ids == 0
+    assert report.is_complete
+
+
+async def test_lacking_beside_a_running_engine_leaves_its_own_gaps_to_it(
+    store: Store, world: World
+) -> None:
+    market = market_of("kraken")
+    trades = world.truth(market, NOW - 600 * NS_PER_S, NOW)
+    store.insert("trades", trades)
+    first, last = trades[0].exchange_time, trades[-1].exchange_time
+    store.insert("feed_gaps", [a_gap(market, last, None)])
+    assert lacking(store, market, first, NOW, NOW, live=True) == []
+    (found,) = lacking(store, market, first, NOW, NOW)
+    assert (found.gap_id, found.from_time, found.to_time) == ("lasting", last, None)
+    # What lies before the first trade is nobody's, and reaches up to its id.
+    (head,) = lacking(store, market, first - MINUTE, NOW, NOW, live=True)
+    assert (head.cause, head.from_time, head.to_time) == ("start", first - MINUTE, first)
+    assert head.to_sequence == trades[0].sequence - 1
+
+
+class Breaking(OwnVenue):
+    """A venue that stops answering after some requests."""
+
+    left = 3
+
+    async def trades(self, wanted: TradeRange) -> Fetched:
+        if not self.left:
+            raise VenueError("the venue went away")
+        self.left -= 1
+        return await super().trades(wanted)
+
+
+@pytest.mark.parametrize("name", ["coinbase", "kraken"])
+async def test_backfill_that_broke_off_is_an_open_gap_and_goes_on(
+    store: Store, world: World, name: str
+) -> None:
+    market = market_of(name)
+    asked = world.asks(market)
+    broken = Breaking(exchange(name), world.urls[name], world.clock, 10_000.0)
+    broken.left = 1
+    result = await world.fetch(store, asked, venue=broken)
+    assert result.problems == [f"{market}: the venue went away"]
+    (report,) = verify(store, Selection())
+    assert not report.is_complete
+    (gap,) = report.open_gaps
+    assert gap.from_time == START
+    assert gap.to_time is not None
+    assert START < gap.to_time < END
+    first = len(held(store, market))
+    result = await world.fetch(store, asked)
+    assert result.problems == []
+    truth = world.truth(market, START, END + 1)
+    assert result.trades == len(truth) - first
+    assert held(store, market) == truth
+    (report,) = verify(store, Selection())
+    assert report.is_complete
+
+
+async def test_backfill_of_a_venue_that_keeps_little_says_what_stays_open(
+    store: Store, world: World
+) -> None:
+    market = market_of("bybit")
+    result = await world.fetch(store, world.asks(market, end=NOW))
+    (problem,) = result.problems
+    assert problem.startswith("bybit:BTC-USDT: bybit's REST gives past trades of BTC-USDT only fr")
+    truth = world.truth(market, START, NOW + 1)
+    assert held(store, market) == truth[-len(held(store, market)) :]
+    (report,) = verify(store, Selection())
+    assert report.open_gaps[0].problem in problem
+    # Asked again, it is the same gap, not another one.
+    await world.fetch(store, world.asks(market, end=NOW))
+    (report,) = verify(store, Selection())
+    assert len(report.open_gaps) == 1
+
+
+@pytest.mark.parametrize("name", ["binance", "coinbase", "kraken", "okx", "bybit"])
+async def test_backfill_candles_come_once(store: Store, world: World, name: str) -> None:
+    market = market_of(name)
+    asked = world.asks(market, what="candles", timeframe=Timeframe.M1)
+    result = await world.fetch(store, asked)
+    stored = Reader(store).candles(*market, "1m", 0, 2**63 - 1)
+    assert result.problems == []
+    assert result.candles == len(stored) > 15
+    traded = {Timeframe.M1.floor(one.exchange_time) for one in world.truth(market, START, END)}
+    assert {candle.open_time for candle in stored} == traded
+    assert all(candle.source == "rest" and candle.is_closed for candle in stored)
+    assert (await world.fetch(store, asked)).candles == 0
+
+
+async def test_backfill_beside_stored_trades_of_a_venue_without_counting_leaves_no_silence(
+    store: Store, world: World
+) -> None:
+    market = market_of("bybit")
+    later = world.truth(market, NOW - 10 * NS_PER_S, NOW)
+    store.insert("trades", later)
+    await world.fetch(store, world.asks(market))
+    (report,) = verify(store, Selection())
+    between = [gap for gap in report.open_gaps if gap.from_time == END]
+    assert [gap.to_time for gap in between] == [later[0].exchange_time]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"instruments": ()}, ConfigError, "no instrument is named"),
+        ({"instruments": ("btc",)}, InstrumentError, "is not of the form"),
+        ({"end": START}, ConfigError, "the range to fetch is empty"),
+        ({"start": NOW + 1, "end": None}, ConfigError, "the range to fetch is empty"),
+        ({"instruments": ("NOPE-USDT",)}, VenueError, "binance does not list NOPE-USDT"),
+        ({"exchange": "mtgox"}, ConfigError, "mtgox"),
+    ],
+)
+async def test_backfill_of_what_cannot_be_says_so(
+    store: Store, world: World, changes: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        await world.fetch(store, world.asks(market_of("binance"), **changes))
+
+
+async def test_backfill_without_ccxt_says_how_to_get_it(
+    store: Store, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ccxt.async_support", None)
+    asked = world.asks(market_of("binance"), exchange="gemini")
+    with pytest.raises(ConfigError, match=r"pip install 'signal-engine\[ccxt\]'"):
+        await world.fetch(store, asked)
+
+
+async def test_backfill_by_ccxt_equals_the_ledger(store: Store, world: World) -> None:
+    pytest.importorskip("ccxt", reason="ccxt is not installed (an optional extra)")
+    options: dict[str, object] = {
+        "enableRateLimit": False,
+        "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
+    }
+    market = market_of("binance")
+
+    def venue() -> CcxtVenue:
+        return CcxtVenue("binance", world.clock, rest_url=world.urls["binance"], options=options)
+
+    result = await world.fetch(store, world.asks(market), venue=venue())
+    truth = [
+        msgspec.structs.replace(trade, sequence=0) for trade in world.truth(market, START, END + 1)
+    ]
+    assert result.problems == []
+    assert sorted(held(store, market), key=lambda t: int(t.trade_id)) == truth
+    (report,) = verify(store, Selection())
+    assert report.is_complete
+    asked = world.asks(
+        market, what="candles", timeframe=Timeframe.M5, start=START - HOUR, end=START
+    )
+    result = await world.fetch(store, asked, venue=venue())
+    assert result.candles == 12
+    assert result.problems == []
+
+
+def test_job_read_from_the_command_line_has_the_configurations_endpoint(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "data_dir": str(tmp_path),
+                "exchanges": {
+                    "kraken": {"rest_url": "http://127.0.0.1:1", "rest_per_second": 7},
+                },
+                "candles": {"timeframes": ["1m", "1h"]},
+            }
+        )
+    )
+    read = job.read_arguments(
+        ["--config", str(path), "--exchange", "kraken", "--instrument", "BTC-USD",
+         "--from", "2026-02-03", "--to", "2026-02-04T01:00:00Z", "--what", "candles",
+         "--timeframe", "1h"]
+    )  # fmt: skip
+    assert read.store_url == f"embedded:{tmp_path}/store"
+    assert read.backfill == BackfillConfig(
+        "kraken",
+        ("BTC-USD",),
+        parse_iso_utc("2026-02-03T00:00:00Z"),
+        parse_iso_utc("2026-02-04T01:00:00Z"),
+        "candles",
+        Timeframe.H1,
+        "http://127.0.0.1:1",
+        7.0,
+        (Timeframe.M1, Timeframe.H1),
+        live=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--from", "yesterday"], "--from 'yesterday' is no time"),
+        (["--from", "2026-02-03", "--what", "books"], "neither trades nor candles"),
+        (
+            ["--from", "2026-02-03", "--set", "simulator.enabled=true"],
+            "venues of this configuration",
+        ),
+        (["--from", "2026-02-03", "--timeframe", "2m"], "--timeframe '2m' is none of 1s, 1m"),
+    ],
+)
+def test_job_with_a_wrong_argument_says_which(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--exchange", "kraken", "--instrument", "BTC-USD"]
+    assert job.run([*common, *arguments]) == 2
+    assert words in capsys.readouterr().err

@@ -1,0 +1,80 @@
+"""What a killed process left: ids that are missing in the store and that no gap tells of."""
+
+from __future__ import annotations
+
+import msgspec
+from store_samples import HOUR, T0, trade, uncounted
+
+from engine.actors.left_gaps import LOOK_BACK_NS, ended, left_holes
+from engine.domain.market import UNUSED_IDS, Gap
+from engine.store.client import Store
+
+NOW = T0 + HOUR
+MINE = {"BTC-USDT"}
+
+
+def told(low: int, high: int, **changes: object) -> Gap:
+    gap = Gap("told", "binance", "BTC-USDT", "trades", "sequence", low, high, T0, T0 + 9, NOW)
+    return msgspec.structs.replace(gap, **changes)
+
+
+def ranges(store: Store, instruments: set[str] = MINE, now: int = NOW) -> list[object]:
+    found = left_holes(store, "binance", instruments, now)
+    return [(gap.from_sequence, gap.to_sequence) for gap in found]
+
+
+def test_left_holes_names_each_range_that_is_missing_with_its_times(store: Store) -> None:
+    store.insert("trades", [trade(n) for n in (1, 2, 6, 7, 9)])
+    first, second = left_holes(store, "binance", MINE, NOW)
+    assert (first.from_sequence, first.to_sequence) == (3, 5)
+    assert (second.from_sequence, second.to_sequence) == (8, 8)
+    assert (first.cause, first.channel, first.opened_at) == ("restart", "trades", NOW)
+    assert first.repaired_at is None
+    assert first.from_time <= trade(3).exchange_time
+    assert first.to_time is not None
+    assert first.to_time >= trade(5).exchange_time
+    assert first.gap_id != second.gap_id
+
+
+def test_left_holes_of_a_whole_market_and_of_an_empty_store_are_none(store: Store) -> None:
+    assert ranges(store) == []
+    store.insert("trades", [trade(n) for n in range(1, 6)])
+    assert ranges(store) == []
+
+
+def test_left_holes_that_a_gap_tells_of_are_not_told_again(store: Store) -> None:
+    store.insert("trades", [trade(n) for n in (1, 5, 9)])
+    store.insert("feed_gaps", [told(2, 4)])
+    assert ranges(store) == [(6, 8)]
+
+
+def test_left_holes_of_ids_that_the_venue_never_gave_are_none(store: Store) -> None:
+    store.insert("trades", [trade(1), trade(5)])
+    store.insert("feed_gaps", [told(2, 4, repaired_at=NOW, how=UNUSED_IDS)])
+    assert ranges(store) == []
+
+
+def test_left_holes_of_a_repair_that_was_lost_are_told_again(store: Store) -> None:
+    store.insert("trades", [trade(1), trade(5)])
+    store.insert("feed_gaps", [told(2, 4, repaired_at=NOW, how="fetched 3 over REST")])
+    assert ranges(store) == [(2, 4)]
+
+
+def test_left_holes_looks_at_its_own_instruments_and_at_one_day(store: Store) -> None:
+    store.insert("trades", [trade(1, "ETH-USDT"), trade(5, "ETH-USDT"), trade(1), trade(3)])
+    assert ranges(store) == [(2, 2)]
+    assert ranges(store, set()) == []
+    assert ranges(store, now=NOW + LOOK_BACK_NS) == []
+
+
+def test_left_holes_of_a_venue_that_does_not_count_are_none(store: Store) -> None:
+    store.insert("trades", [uncounted(1), uncounted(9)])
+    assert left_holes(store, "kraken", {"ETH-USD"}, NOW) == []
+
+
+def test_ended_gap_is_over_and_never_ends_before_it_began() -> None:
+    lasting = told(1, 2, from_sequence=None, to_sequence=None, to_time=None, opened_at=T0 + 5)
+    closed = ended(lasting, T0 + 7)
+    assert (closed.to_time, closed.repaired_at, closed.how) == (T0 + 7, T0 + 7, "restarted")
+    early = ended(lasting, T0 - 1)
+    assert (early.to_time, early.repaired_at) == (T0, T0 + 5)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,14 @@ class ChaosWorld:
         tree = {
             "data_dir": str(folder / "data"),
             "exchanges": self._exchanges(simulator["exchanges"]),
+            "sources": [
+                {
+                    "name": "simulated",
+                    "kind": "simulated",
+                    "location": self.venues.endpoints["news_url"],
+                    "poll_s": 2,
+                }
+            ],
         }
         file = folder / "engine.yaml"
         file.write_text(yaml.safe_dump(tree))
@@ -325,10 +333,9 @@ class ChaosWorld:
         """Return every gap, newest version."""
         return Reader(self.store)._rows("feed_gaps", "FINAL ORDER BY opened_at, gap_id")
 
-    def memory(self) -> dict[str, int]:
-        """Return the resident memory of every stream, bytes."""
-        names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
-        return {name: self.report(name).rss_bytes for name in names if name.startswith("stream-")}
+    def memory(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the resident memory of actors, bytes."""
+        return {name: self.report(name).rss_bytes for name in names}
 
     def close(self) -> None:
         """Stop the engine, the cluster and the venues, and leave nothing behind."""

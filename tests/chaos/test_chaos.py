@@ -82,9 +82,19 @@ KILLED = [
     "relay-binance-0",
     "features-0",
     "ranker",
+    "texts",
+    "sentiment-0",
+    "bus",
     "store",
     "supervisor",
 ]
+
+SPARED = ["stream-binance_perp-0", "stream-kraken-0"]
+"""Never killed by name: their memory is compared."""
+
+GROWTH = 1.25
+"""A process of some minutes still fills what it keeps by design (two minutes of trades, and the
+ids of more); `make soak` measures for longer."""
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +104,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosWorld]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def memory() -> dict[str, int]:
+    """Resident memory of the spared streams after the bad weather."""
+    return {}
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +128,12 @@ def whole(world: ChaosWorld, what: str) -> None:
     until(f"after {what} all is stored", lambda: world.differences(end), 90.0)
 
 
-def test_chaos_venues_that_misbehave_in_every_way(world: ChaosWorld) -> None:
+def test_chaos_venues_that_misbehave_in_every_way(
+    world: ChaosWorld, memory: dict[str, int]
+) -> None:
     wait(45.0)
     whole(world, "bad weather")
+    memory |= world.memory(SPARED)
 
 
 @pytest.mark.parametrize("name", KILLED)
@@ -148,10 +167,12 @@ def test_chaos_reused_ticker_is_another_instrument(world: ChaosWorld) -> None:
 
 
 def test_chaos_ends_whole_and_verified(
-    world: ChaosWorld, capsys: pytest.CaptureFixture[str]
+    world: ChaosWorld, memory: dict[str, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.venues.order("calm")
     whole(world, "everything")
+    now = world.memory(SPARED)
+    assert {name: now[name] for name in now if now[name] > GROWTH * memory[name]} == {}
     injected = world.venues.injected()
     for venue in SIMULATOR["exchanges"]:
         assert len(injected[venue]) >= 10, f"{venue} committed only {sorted(injected[venue])}"

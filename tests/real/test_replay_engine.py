@@ -157,9 +157,14 @@ def test_replay_again_into_the_same_store_stores_nothing_twice(
 
 
 def test_recording_of_a_live_run_can_be_replayed(tmp_path: Path) -> None:
-    """`record: true` keeps what the engine received; a replay of it stores the same trades."""
+    """`record: true` keeps what the streams received; a replay of it stores the same trades.
+
+    Trades that a repair fetched over REST are no frames, so nothing is repaired here.
+    """
     command = Command(tmp_path)
-    command.up("--set", "record=true", "--set", "sources=[]")
+    unrepaired = [f"exchanges.{name}.repair=false" for name in ("binance", "coinbase", "kraken")]
+    settings = [part for each in unrepaired for part in ("--set", each)]
+    command.up("--set", "record=true", "--set", "sources=[]", *settings)
     assert until(lambda: command.sql("SELECT count() AS n FROM trades")[0]["n"] > 200, 60)
     assert command.run("down").returncode == 0
     recorded = command.sql("SELECT exchange, instrument, trade_id, price FROM trades ORDER BY ALL")

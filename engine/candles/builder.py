@@ -196,7 +196,7 @@ class CandleBuilder:
             below: dict[int, Candle] = {}
             for rank in range(self._top + 1):
                 here: dict[int, Candle] = {}
-                for open_time in sorted(memory.pending[rank]):
+                for open_time in sorted(memory.pending[rank] - memory.pinned[rank].keys()):
                     candle = memory.fold(
                         rank, open_time, is_closed=False, version=version, forming=below
                     )
@@ -297,9 +297,8 @@ class CandleBuilder:
             open_time = LADDER[above].floor(time_ns)
             if open_time in memory.pending[above]:
                 return  # then so are all the coarser ones
-            if open_time not in memory.pinned[above]:
-                memory.pending[above].add(open_time)
-                heappush(self._due, (open_time + LADDER[above].ns, above, name, open_time))
+            memory.pending[above].add(open_time)
+            heappush(self._due, (open_time + LADDER[above].ns, above, name, open_time))
 
     def _refold_all(self, changed: dict[str, dict[int, set[int]]]) -> list[Candle]:
         """Fold the named intervals again and whatever they are part of, finest first."""

@@ -132,9 +132,11 @@ class MarketMemory:
         for candle in candles:
             rank = LADDER.index(Timeframe(candle.timeframe))
             self.candles[rank][candle.open_time] = candle
-            self.pending[rank].discard(candle.open_time)
             if pin and candle.source == "rest":
+                # One that is due still is folded then: ours may be whole.
                 self.pinned[rank][candle.open_time] = candle
+            else:
+                self.pending[rank].discard(candle.open_time)
 
     def is_pinned(self, rank: int, candle: Candle) -> bool:
         """Say whether a venue's own candle holds against one of ours; lets go of it where not."""

@@ -273,6 +273,37 @@ def test_rest_bar_gives_way_once_ours_has_all_its_trades():
     ]
 
 
+def test_rest_bar_of_a_minute_that_is_due_gives_way_when_its_last_trades_come_in_time():
+    one = builder(ALL[:3])
+    one.add([trade(1, NOON + 20 * NS_PER_S, 9.0)])
+    one.advance(NOON + 30 * NS_PER_S)
+    bar = Candle(
+        "binance", "BTC-USDT", "1m", NOON, NOON + 60 * NS_PER_S, 9.0, 10.0, 9.0, 10.0, 2.0, 19.0,
+        2, None, None, None, "rest", True, 5,
+    )  # fmt: skip
+    one.absorb([bar])
+    assert [c.timeframe for c in one.forming("BTC-USDT")] == ["5m"], "the minute is known"
+    one.add([trade(2, NOON + 58 * NS_PER_S, 10.0)])
+    closed = one.advance(NOON + 61 * NS_PER_S)
+    assert [(c.timeframe, c.source, c.trade_count) for c in closed] == [
+        ("1s", "trades", 1),
+        ("1m", "trades", 2),
+    ]
+
+
+def test_rest_bar_of_a_minute_that_is_due_stays_while_ours_lacks_trades():
+    one = builder(ALL[:3])
+    one.add([trade(1, NOON + 20 * NS_PER_S, 9.0)])
+    bar = Candle(
+        "binance", "BTC-USDT", "1m", NOON, NOON + 60 * NS_PER_S, 9.0, 10.0, 9.0, 10.0, 2.0, 19.0,
+        2, None, None, None, "rest", True, 5,
+    )  # fmt: skip
+    one.absorb([bar])
+    assert [c.timeframe for c in one.advance(NOON + 61 * NS_PER_S)] == ["1s"]
+    (five,) = one.advance(NOON + 300 * NS_PER_S)
+    assert (five.source, five.trade_count) == ("rest", 2)
+
+
 moments = st.integers(0, 40).map(lambda n: NOON + n * 7_700_000_001)
 trades_drawn = st.lists(
     st.tuples(

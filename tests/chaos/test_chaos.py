@@ -62,7 +62,8 @@ SIMULATOR = {
         },
         "kraken": {"instruments": ["BTC-USD", "ETH-USD"], "channels": ["trades", "book"]},
         "bybit": {
-            "instruments": ["SUI-USDT", "BTC-USDT-PERP"],
+            # It keeps the last 60 trades of a spot market: in a quiet one these are minutes.
+            "instruments": ["LRC-USDT", "BTC-USDT-PERP"],
             "channels": ["trades", "book", "perpetual"],
             "audit_every_s": 5.0,
         },

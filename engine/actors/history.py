@@ -34,6 +34,8 @@ class Taken:
 
     last_trades: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Instrument -> (sequence, exchange time) of the newest stored trade."""
+    known_ids: dict[str, list[str]] = field(default_factory=dict)
+    """Instrument -> ids of its stored trades since `folded_from`, where the venue does not count."""
     folded_from: int = 0
     """The builder holds every stored trade from here on, by its id."""
     candles: list[Candle] = field(default_factory=list)
@@ -93,13 +95,14 @@ class History:
         if taken.last_trades:
             newest = max(time for _, time in taken.last_trades.values())
             taken.folded_from = Timeframe.M1.floor(newest) - REPLAYED_NS
-            taken.candles += await self._restore(taken.folded_from, newest)
+            taken.candles += await self._restore(taken, newest)
         if rest is not None and self._config.candles.backfill:
             await self._backfill(rest, taken)
         return taken
 
-    async def _restore(self, trades_from: int, newest: int) -> list[Candle]:
+    async def _restore(self, taken: Taken, newest: int) -> list[Candle]:
         """Give the builder the stored state, and close what a kill left open."""
+        trades_from = taken.folded_from
         for timeframe, span in restore_ranges(self._config.candles.timeframes, trades_from):
             held = await asyncio.to_thread(
                 self._reader.candles_of_markets, self._markets, timeframe, span.start, span.end
@@ -108,6 +111,9 @@ class History:
         trades = await asyncio.to_thread(
             self._reader.trades_of_markets, self._markets, trades_from, newest + 1
         )
+        if not self._exchange.counts_trades:
+            for trade in trades:
+                taken.known_ids.setdefault(trade.instrument, []).append(trade.trade_id)
         rebuilt = self._builder.add(trades)
         return rebuilt + self._builder.advance(newest)
 

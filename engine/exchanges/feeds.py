@@ -133,6 +133,8 @@ class FeedLedger:
         Silence after which a feed is stale.
     known_last
         Instrument -> (sequence, exchange time) of the last trade held from an earlier run.
+    known_ids, known_from
+        Instrument -> ids of all trades held since a moment, where the venue does not count.
     now
         UTC nanoseconds.
     can_repair
@@ -148,6 +150,8 @@ class FeedLedger:
         *,
         stale_after_ns: int,
         known_last: Mapping[str, tuple[int, int]] | None = None,
+        known_ids: Mapping[str, Sequence[str]] | None = None,
+        known_from: int = 0,
         now: int,
         can_repair: bool = False,
     ) -> None:
@@ -169,6 +173,12 @@ class FeedLedger:
             self.add(instrument, now)
         for instrument, (sequence, exchange_time) in (known_last or {}).items():
             self._resume(instrument, sequence, exchange_time)
+        for instrument, ids in (known_ids or {}).items():
+            feed = self._trades.get(instrument)
+            if feed is not None:
+                feed.first_time = known_from
+                for trade_id in ids:
+                    self._is_unknown(feed, trade_id)
 
     def add(self, instrument: str, now: int) -> None:
         """Watch one more instrument from now on."""

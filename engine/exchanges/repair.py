@@ -34,6 +34,9 @@ LATER_S = 300.0
 SETTLED_NS = 2 * NS_PER_S
 """Younger trades are not audited: they may still be on their way over the stream."""
 
+AUDITED_NS = 180 * NS_PER_S
+"""How far back an audit looks at least: over the restart of a process that had not audited all."""
+
 SNAPSHOT_PATIENCE_S = 10.0
 """A book's snapshot that a new subscription did not bring in so long is asked for again."""
 
@@ -292,9 +295,8 @@ class Mender:
             await asyncio.sleep(every_s)
             for instrument in instruments:
                 now = self._intake.now()
-                latest = TradeRange(
-                    instrument, None, None, now - round(2 * every_s * NS_PER_S), now - SETTLED_NS
-                )
+                back_ns = max(round(2 * every_s * NS_PER_S), AUDITED_NS)
+                latest = TradeRange(instrument, None, None, now - back_ns, now - SETTLED_NS)
                 try:
                     fetched = await fetch_trades(
                         self._exchange, self._get, latest, self._intake.now

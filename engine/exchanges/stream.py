@@ -83,6 +83,9 @@ class StreamLoop:
     known_last
         Instrument -> (sequence, exchange time) of the last stored trade: what is missing since
         becomes a gap of cause ``restart``.
+    known_ids, known_from
+        Instrument -> ids of all its stored trades since a moment, UTC nanoseconds, where the
+        venue does not count: what a killed process had not audited is audited from there on.
     recorder
         Keeps every raw frame; closed when `run` ends.
     stamped
@@ -119,6 +122,8 @@ class StreamLoop:
         sink: FeedSink,
         *,
         known_last: Mapping[str, tuple[int, int]] | None = None,
+        known_ids: Mapping[str, Sequence[str]] | None = None,
+        known_from: int = 0,
         recorder: Recorder | None = None,
         stamped: bool = False,
         random: Random | None = None,
@@ -145,6 +150,8 @@ class StreamLoop:
             self._channels,
             stale_after_ns=config.stale_after_ms * NS_PER_MS,
             known_last=known_last,
+            known_ids=known_ids,
+            known_from=known_from,
             now=clock.now_ns(),
             can_repair=get is not None and config.repair,
         )

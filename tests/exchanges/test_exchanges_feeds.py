@@ -116,6 +116,30 @@ def test_ledger_minute_of_the_first_trade_begins_with_a_gap_though_history_told_
     assert feeds.fill(gap, [trade(7), trade(8), first]) == []
 
 
+def test_ledger_audit_after_a_restart_finds_what_the_process_before_had_not() -> None:
+    feeds = FeedLedger(
+        "bybit",
+        ["BTC-USDT"],
+        ["trades"],
+        stale_after_ns=60 * S,
+        known_last={"BTC-USDT": (0, T0 + 3)},
+        known_ids={"BTC-USDT": ["a", "c"]},
+        known_from=T0,
+        now=T0 + 5,
+    )
+
+    def told(trade_id: str, at: int) -> Trade:
+        return Trade("bybit", "BTC-USDT", trade_id, 0, 1.0, 1.0, "buy", at, at)
+
+    assert feeds.accept(told("d", T0 + 6))
+    past = [told("a", T0 + 1), told("b", T0 + 2), told("c", T0 + 3), told("d", T0 + 6)]
+    fresh, gap = feeds.audit("BTC-USDT", past, T0 + 9)
+    assert [trade.trade_id for trade in fresh] == ["b"]
+    assert gap is not None
+    assert (gap.cause, gap.from_time, gap.how) == ("audit", T0 + 2, "fetched 1 over REST")
+    assert feeds.audit("BTC-USDT", past, T0 + 10) == ([], None)
+
+
 def test_ledger_low_id_with_a_new_time_is_refused_as_counting_anew() -> None:
     feeds = ledger()
     assert feeds.accept(trade(500, T0))

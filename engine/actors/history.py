@@ -35,7 +35,7 @@ class Taken:
     last_trades: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Instrument -> (sequence, exchange time) of the newest stored trade."""
     known_ids: dict[str, list[str]] = field(default_factory=dict)
-    """Instrument -> ids of its stored trades since `folded_from`, where the venue does not count."""
+    """Instrument -> ids of its stored trades since `folded_from`, if the venue does not count."""
     folded_from: int = 0
     """The builder holds every stored trade from here on, by its id."""
     candles: list[Candle] = field(default_factory=list)

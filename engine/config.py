@@ -11,12 +11,11 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -32,11 +31,19 @@ from engine.domain.instrument import ExchangeName, Instrument
 from engine.domain.market import Channel
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError, InstrumentError
+from engine.settings.aggregate_sentiment import AggregateSentimentSection
+from engine.settings.build_candles import BuildCandlesSection
+from engine.settings.build_features import BuildFeaturesSection
+from engine.settings.check_quality import CheckQualitySection, QualitySection
+from engine.settings.export_dataset import ExportDatasetSection
+from engine.settings.import_candles import ImportCandlesSection
+from engine.settings.label_outcomes import LabelOutcomesSection
+from engine.settings.report import ReportSection
+from engine.settings.schedule import ScheduledJob
+from engine.settings.score_texts import ScoreTextsSection
+from engine.settings.section import Port, Section, Share
 
 ENVIRONMENT_PREFIX = "ENGINE__"
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class _Loader(yaml.SafeLoader):
@@ -51,12 +58,6 @@ _Loader.yaml_implicit_resolvers = {
 
 def _load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
-
-
-class Section(BaseModel):
-    """A part of the tree: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RayConfig(Section):
@@ -448,6 +449,18 @@ class Config(Section):
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
     replay: ReplayConfig = ReplayConfig()
+    quality: QualitySection = QualitySection()
+    schedule: tuple[ScheduledJob, ...] = ()
+    """Jobs that a running engine submits by itself."""
+    import_candles: ImportCandlesSection = ImportCandlesSection()
+    build_candles: BuildCandlesSection = BuildCandlesSection()
+    build_features: BuildFeaturesSection = BuildFeaturesSection()
+    score_texts: ScoreTextsSection = ScoreTextsSection()
+    aggregate_sentiment: AggregateSentimentSection = AggregateSentimentSection()
+    label_outcomes: LabelOutcomesSection = LabelOutcomesSection()
+    check_quality: CheckQualitySection = CheckQualitySection()
+    export_dataset: ExportDatasetSection = ExportDatasetSection()
+    report: ReportSection = ReportSection()
 
     @property
     def store_url(self) -> str:

@@ -34,8 +34,9 @@ class Taken:
 
     last_trades: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Instrument -> (sequence, exchange time) of the newest stored trade."""
-    known_ids: dict[str, list[str]] = field(default_factory=dict)
-    """Instrument -> ids of its stored trades since `folded_from`, if the venue does not count."""
+    known_ids: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Instrument -> id -> exchange time of its stored trades since `folded_from`, where the venue
+    does not count."""
     folded_from: int = 0
     """The builder holds every stored trade from here on, by its id."""
     candles: list[Candle] = field(default_factory=list)
@@ -113,7 +114,8 @@ class History:
         )
         if not self._exchange.counts_trades:
             for trade in trades:
-                taken.known_ids.setdefault(trade.instrument, []).append(trade.trade_id)
+                ids = taken.known_ids.setdefault(trade.instrument, {})
+                ids[trade.trade_id] = trade.exchange_time
         rebuilt = self._builder.add(trades)
         return rebuilt + self._builder.advance(newest)
 

@@ -285,7 +285,6 @@ class MarketStream(EngineActor):
             stamped=self._venue.replayed,
             known_last=self._taken.last_trades,
             known_ids=self._taken.known_ids,
-            known_from=self._taken.folded_from,
             get=None if self._rest is None else self._rest.get,
             permit=permit.spend,
         )

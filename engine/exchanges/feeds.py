@@ -133,8 +133,9 @@ class FeedLedger:
         Silence after which a feed is stale.
     known_last
         Instrument -> (sequence, exchange time) of the last trade held from an earlier run.
-    known_ids, known_from
-        Instrument -> ids of all trades held since a moment, where the venue does not count.
+    known_ids
+        Instrument -> id -> exchange time of all trades held since a moment, where the venue does
+        not count. What came before the earliest of them is not looked for.
     now
         UTC nanoseconds.
     can_repair
@@ -150,8 +151,7 @@ class FeedLedger:
         *,
         stale_after_ns: int,
         known_last: Mapping[str, tuple[int, int]] | None = None,
-        known_ids: Mapping[str, Sequence[str]] | None = None,
-        known_from: int = 0,
+        known_ids: Mapping[str, Mapping[str, int]] | None = None,
         now: int,
         can_repair: bool = False,
     ) -> None:
@@ -175,8 +175,8 @@ class FeedLedger:
             self._resume(instrument, sequence, exchange_time)
         for instrument, ids in (known_ids or {}).items():
             feed = self._trades.get(instrument)
-            if feed is not None:
-                feed.first_time = known_from
+            if feed is not None and ids:
+                feed.first_time = min(ids.values())
                 for trade_id in ids:
                     self._is_unknown(feed, trade_id)
 
@@ -437,6 +437,8 @@ class FeedLedger:
         start = Timeframe.M1.floor(trade.exchange_time)
         if not self._can_repair or start == trade.exchange_time:
             return
+        if trade.sequence == 1:
+            return  # the venue counts from here: a new listing, and nothing was before it
         gap = msgspec.structs.replace(
             self._gap(feed, "start", trade.receive_time, None),
             from_time=start,

@@ -71,7 +71,8 @@ async def fetch_trades(
         Where the venue does not answer, or refuses.
     """
     wanted = await _with_first_id(exchange, get, wanted)
-    if (wanted.from_sequence or 0) > (wanted.to_sequence or LAST_ID):
+    last_id = LAST_ID if wanted.to_sequence is None else wanted.to_sequence
+    if (wanted.from_sequence or 0) > last_id:
         return Fetched([], "")
     found: dict[str, Trade] = {}
     page: list[Trade] | None = None

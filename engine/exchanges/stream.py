@@ -83,9 +83,9 @@ class StreamLoop:
     known_last
         Instrument -> (sequence, exchange time) of the last stored trade: what is missing since
         becomes a gap of cause ``restart``.
-    known_ids, known_from
-        Instrument -> ids of all its stored trades since a moment, UTC nanoseconds, where the
-        venue does not count: what a killed process had not audited is audited from there on.
+    known_ids
+        Instrument -> id -> exchange time of its trades stored lately, where the venue does not
+        count: what a killed process had not audited is audited from the first of them on.
     recorder
         Keeps every raw frame; closed when `run` ends.
     stamped
@@ -122,8 +122,7 @@ class StreamLoop:
         sink: FeedSink,
         *,
         known_last: Mapping[str, tuple[int, int]] | None = None,
-        known_ids: Mapping[str, Sequence[str]] | None = None,
-        known_from: int = 0,
+        known_ids: Mapping[str, Mapping[str, int]] | None = None,
         recorder: Recorder | None = None,
         stamped: bool = False,
         random: Random | None = None,
@@ -151,7 +150,6 @@ class StreamLoop:
             stale_after_ns=config.stale_after_ms * NS_PER_MS,
             known_last=known_last,
             known_ids=known_ids,
-            known_from=known_from,
             now=clock.now_ns(),
             can_repair=get is not None and config.repair,
         )

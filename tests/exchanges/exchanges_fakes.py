@@ -58,6 +58,11 @@ class RememberingSink:
         return [event.sequence for event in self.received if isinstance(event, Trade)]
 
     @property
+    def open_gaps(self) -> set[str]:
+        repaired = {gap.gap_id for gap in self.gaps if gap.repaired_at}
+        return {gap.gap_id for gap in self.gaps} - repaired
+
+    @property
     def heartbeats(self) -> int:
         return sum(isinstance(event, Heartbeat) for event in self.received)
 

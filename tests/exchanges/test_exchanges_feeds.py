@@ -116,6 +116,12 @@ def test_ledger_minute_of_the_first_trade_begins_with_a_gap_though_history_told_
     assert feeds.fill(gap, [trade(7), trade(8), first]) == []
 
 
+def test_ledger_first_trade_of_a_venue_that_counts_from_one_has_nothing_before_it() -> None:
+    feeds = ledger(can_repair=True)
+    assert feeds.accept(trade(1))
+    assert feeds.take_changes() == []
+
+
 def test_ledger_audit_after_a_restart_finds_what_the_process_before_had_not() -> None:
     feeds = FeedLedger(
         "bybit",
@@ -123,8 +129,7 @@ def test_ledger_audit_after_a_restart_finds_what_the_process_before_had_not() ->
         ["trades"],
         stale_after_ns=60 * S,
         known_last={"BTC-USDT": (0, T0 + 3)},
-        known_ids={"BTC-USDT": ["a", "c"]},
-        known_from=T0,
+        known_ids={"BTC-USDT": {"a": T0, "c": T0 + 3}},
         now=T0 + 5,
     )
 
@@ -132,7 +137,8 @@ def test_ledger_audit_after_a_restart_finds_what_the_process_before_had_not() ->
         return Trade("bybit", "BTC-USDT", trade_id, 0, 1.0, 1.0, "buy", at, at)
 
     assert feeds.accept(told("d", T0 + 6))
-    past = [told("a", T0 + 1), told("b", T0 + 2), told("c", T0 + 3), told("d", T0 + 6)]
+    before_all = told("z", T0 - 1)
+    past = [before_all, told("a", T0 + 1), told("b", T0 + 2), told("c", T0 + 3), told("d", T0 + 6)]
     fresh, gap = feeds.audit("BTC-USDT", past, T0 + 9)
     assert [trade.trade_id for trade in fresh] == ["b"]
     assert gap is not None

@@ -58,13 +58,14 @@ async def test_rotation_hands_over_without_loss_or_repetition() -> None:
     market, sink = Market(), RememberingSink()
     config = {"rotate_after_s": 0.3}
     async with venue(market.behave) as url, streaming(url, sink, config=config) as loop:
-        await sink.until(lambda: loop.status().rotations >= 3)
+        await sink.until(lambda: loop.status().rotations >= 3 and not sink.open_gaps)
         status = loop.status()
-    # One connection may be a trade ahead of the other: each comes once, not all in order.
-    assert sorted(sink.ids) == list(range(min(sink.ids), min(sink.ids) + len(sink.ids)))
+    # One connection may be a trade ahead of the other: each comes once, not all in order, and
+    # of the last ones before the end the other may not have brought its own yet.
+    assert len(sink.ids) == len(set(sink.ids))
+    assert set(range(min(sink.ids), max(sink.ids) - 5)) <= set(sink.ids)
     assert status.duplicates > 0, "both connections brought the same trades for a while"
     assert status.reconnects == 0
-    assert {gap.gap_id for gap in sink.gaps} == {g.gap_id for g in sink.gaps if g.repaired_at}
     assert sink.states == [True, False], "the stream was up all the time"
 
 
@@ -138,8 +139,7 @@ async def test_rotation_when_the_old_connection_breaks_first_goes_on_with_the_ne
     sink = RememberingSink()
     config = {"rotate_after_s": 0.2, "channels": ["trades"]}
     async with venue(behave) as url, streaming(url, sink, config=config) as loop:
-        await sink.until(lambda: len(sink.ids) > 20)
-        assert loop.status().rotations == 1
+        await sink.until(lambda: len(sink.ids) > 20 and loop.status().rotations == 1)
     assert sink.ids == list(range(1, len(sink.ids) + 1))
     assert [(gap.cause, gap.how) for gap in sink.gaps if gap.repaired_at] == [
         ("disconnect", "nothing missed")

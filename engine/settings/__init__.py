@@ -1,0 +1,1 @@
+"""Sections of the configuration that a file of their own describes: one for each job."""

@@ -495,6 +495,8 @@ class Intake:
         if successor == instrument:
             self.ledger.revive(instrument, now)
         else:
+            # One look may see both: that it was delisted, and that its symbol is used again.
+            self.ledger.end(instrument, now)
             self._instruments = [n for n in self._instruments if n != instrument] + [successor]
             self._exchange.track([successor])
             self._successors[instrument] = successor

@@ -180,6 +180,16 @@ def depth_frame(number: int) -> str:
     )
 
 
+def test_intake_relisted_without_a_look_between_expects_nothing_more_of_the_old_one() -> None:
+    intake, line = intake_of("trades")
+    intake.became(connected=True, reason="connected")
+    intake.take(line, [trade(1)])
+    intake.relist(OLD, NEW)
+    gaps(intake)
+    intake.became(connected=False, reason="closed")
+    assert [gap for gap in gaps(intake) if gap.instrument == OLD] == []
+
+
 async def test_stream_book_of_a_relisted_symbol_does_not_end_the_stream() -> None:
     socket_of_venue: list[ServerConnection] = []
 

@@ -92,6 +92,8 @@ class RetentionConfig(Section):
     features: int = Field(365, ge=0)
     signals: int = Field(1825, ge=0)
     dead_letters: int = Field(14, ge=0)
+    job_runs: int = Field(1825, ge=0)
+    job_blocks: int = Field(1825, ge=0)
 
 
 class StoreConfig(Section):

@@ -50,6 +50,7 @@ from engine.exchanges.registry import exchange as adapter_of
 from engine.features.catalogue import feature_columns
 from engine.metrics import ERRORS
 from engine.store.client import Store
+from engine.store.endpoint import StoreEndpoint
 from engine.store.schema import migrate
 
 WATCH_EVERY_S = 1.0
@@ -367,6 +368,10 @@ class Supervisor(EngineActor):
         except BusError as error:
             ERRORS.labels("supervisor", "bus").inc()
             self.log.warning("status not published: %s", error)
+
+    async def store_endpoint(self) -> StoreEndpoint:
+        """Return where the store is, for jobs that run on this cluster."""
+        return self._plan.store
 
     async def drain(self) -> None:
         """Stop everything in the order of the data, so that each part can still write.

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from engine.domain.features import FeatureRow
+from engine.domain.job import JobBlock, JobRun
 from engine.domain.market import (
     BookDelta,
     BookSnapshot,
@@ -321,6 +322,28 @@ _TABLES = (
             text("feature_version"),
         ),
         _signal_fields,
+    ),
+    Table(
+        "job_runs",
+        JobRun,
+        (
+            *map(text, ("run_id", "job", "submission_id", "config", "code_version")),
+            *map(time, ("started_at", "ended_at")),
+            *map(text, ("outcome", "problem")),
+            *map(integer, ("rows", "skipped")),
+            text("details"),
+            integer("version"),
+        ),
+    ),
+    Table(
+        "job_blocks",
+        JobBlock,
+        (
+            *map(text, ("job", "unit", "fingerprint", "token")),
+            *map(integer, ("rows", "unit_rows")),
+            text("run_id"),
+            time("written_at"),
+        ),
     ),
     Table(
         "dead_letters",

@@ -10,6 +10,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -32,6 +33,7 @@ from engine.domain.market import Channel
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError, InstrumentError
 from engine.settings.aggregate_sentiment import AggregateSentimentSection
+from engine.settings.backfill import BackfillSection
 from engine.settings.build_candles import BuildCandlesSection
 from engine.settings.build_features import BuildFeaturesSection
 from engine.settings.check_quality import CheckQualitySection, QualitySection
@@ -41,7 +43,7 @@ from engine.settings.label_outcomes import LabelOutcomesSection
 from engine.settings.report import ReportSection
 from engine.settings.schedule import ScheduledJob
 from engine.settings.score_texts import ScoreTextsSection
-from engine.settings.section import Port, Section, Share
+from engine.settings.section import FilePath, Port, Section, Share
 
 ENVIRONMENT_PREFIX = "ENGINE__"
 
@@ -69,8 +71,9 @@ class RayConfig(Section):
     """Logical CPUs of a local cluster. Actors are mostly idle, so more than the cores is fine."""
     object_store_mb: PositiveInt = 256
     """Size of a local cluster's object store, MiB."""
-    dashboard: bool = False
-    """Whether a local cluster serves Ray's dashboard, on loopback."""
+    dashboard: bool = True
+    """Whether a local cluster serves Ray's dashboard and job API, on loopback; without it no job
+    can be submitted."""
 
 
 class RetentionConfig(Section):
@@ -94,6 +97,12 @@ class RetentionConfig(Section):
     dead_letters: int = Field(14, ge=0)
     job_runs: int = Field(1825, ge=0)
     job_blocks: int = Field(1825, ge=0)
+    outcomes: int = Field(1825, ge=0)
+    datasets: int = Field(0, ge=0)
+    quarantine: int = Field(90, ge=0)
+    quality_scores: int = Field(1825, ge=0)
+    schedules: int = Field(0, ge=0)
+    schedule_runs: int = Field(1825, ge=0)
 
 
 class StoreConfig(Section):
@@ -430,7 +439,7 @@ class ReplayConfig(Section):
 class Config(Section):
     """The whole engine."""
 
-    data_dir: str = "data"
+    data_dir: FilePath = "data"
     """Recordings, spools and logs go below it."""
     record: bool = False
     """Keep every raw frame, byte for byte, below ``data_dir/recordings``."""
@@ -454,6 +463,7 @@ class Config(Section):
     quality: QualitySection = QualitySection()
     schedule: tuple[ScheduledJob, ...] = ()
     """Jobs that a running engine submits by itself."""
+    backfill: BackfillSection = BackfillSection()
     import_candles: ImportCandlesSection = ImportCandlesSection()
     build_candles: BuildCandlesSection = BuildCandlesSection()
     build_features: BuildFeaturesSection = BuildFeaturesSection()
@@ -486,6 +496,7 @@ def load_config(
     path: Path | None = None,
     overrides: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Config:
     """Read the configuration, or say in one sentence a line what is wrong with it.
 
@@ -497,28 +508,47 @@ def load_config(
         ``section.key=value`` texts, values in YAML.
     environment
         Where ``ENGINE__SECTION__KEY`` is looked up; the process's own by default.
+    base
+        A tree to start from where no file is given.
 
     Raises
     ------
     ConfigError
         Where the file cannot be read or any key or value is wrong; it names all of them.
     """
-    tree: dict[str, Any] = _read_yaml(path) if path else {}
+    tree: dict[str, Any] = _read_yaml(path) if path else deepcopy(dict(base or {}))
     variables = os.environ if environment is None else environment
     for name in sorted(variables):
         if name.startswith(ENVIRONMENT_PREFIX):
             keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             _put(tree, keys, _value(variables[name], name), name)
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"override {override!r} is not of the form section.key=value")
-        _put(tree, key.strip().split("."), _value(text, override), override)
+        key, value = read_override(override)
+        _put(tree, key.split("."), value, override)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         where = str(path) if path else "the configuration"
         raise ConfigError(_explain(error, where)) from None
+
+
+def read_override(text: str) -> tuple[str, Any]:
+    """Read ``key=value``, the value in YAML.
+
+    Raises
+    ------
+    ConfigError
+        Where it is not of that form.
+
+    Examples
+    --------
+    >>> read_override("top=5"), read_override("formats=[md, html]")
+    (('top', 5), ('formats', ['md', 'html']))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"override {text!r} is not of the form section.key=value")
+    return key.strip(), _value(value, text)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -2,21 +2,29 @@
 
 ``--set path=FILE`` means ``import_candles.path`` to the job ``import_candles``; a key that the job
 does not have is one of the whole configuration. So the command refuses what a job would refuse,
-before it is submitted.
+before it is submitted, and what travels to the job is the configuration that was checked.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
+import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+from pydantic import BaseModel
 
 from engine.config import Config, load_config
 from engine.errors import ConfigError
-from engine.settings.section import JobSection
+from engine.settings.section import JobSection, OnThisMachine
 
 JOBS: Mapping[str, str] = {
+    "backfill": "what is missing of the past, over REST, into the store",
     "import_candles": "candles from files, or from a venue's REST, into the store",
     "build_candles": "candles of the stored trades",
     "build_features": "features of the stored candles",
@@ -29,6 +37,21 @@ JOBS: Mapping[str, str] = {
 }
 """Every job, and what it makes. Its section of the configuration and its module in ``jobs/`` have
 the same name."""
+
+
+TREE = "ENGINE_JOB_CONFIG"
+"""In the environment of a submitted job: the configuration, checked where it was submitted."""
+
+AGAIN = "ENGINE_JOB_AGAIN"
+"""Set in the environment where units that are done are to be done again."""
+
+RUN_ID = "ENGINE_JOB_ID"
+"""In the environment of a submitted job: its id with Ray, under which it is recorded too."""
+
+MASK = "***"
+"""Instead of a password, wherever a configuration leaves the process that was given it."""
+
+_EMBEDDED = "embedded:"
 
 
 def section_of(job: str, config: Config) -> JobSection:
@@ -54,6 +77,7 @@ def load_job_config(
     path: Path | None = None,
     overrides: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Config:
     """Read the configuration of a job; see `engine.config.load_config`.
 
@@ -65,25 +89,129 @@ def load_job_config(
         YAML file; none takes the defaults.
     overrides
         ``key=value`` texts: keys of the job, or of the whole configuration.
+    environment
+        Where ``ENGINE__SECTION__KEY`` is looked up; the process's own by default.
+    base
+        A configuration to start from where no file is given: that of the running engine.
 
     Raises
     ------
     ConfigError
         Where anything is wrong, or the job lacks something it needs.
     """
-    own = set(type(section_of(job, Config())).model_fields)
-    full = [f"{job}.{one}" if _first(one) in own else one for one in overrides]
-    config = load_config(path, full, environment)
+    own = list(type(section_of(job, Config())).model_fields)
+    full = [_in_full(job, one, own) for one in overrides]
+    config = load_config(path, full, environment, base)
     section_of(job, config).require()
     return config
 
 
-def _first(override: str) -> str:
-    return override.partition("=")[0].strip().split(".")[0]
+def _in_full(job: str, override: str, own: list[str]) -> str:
+    """Write a key of the job as one of the whole configuration."""
+    first = override.partition("=")[0].strip().split(".")[0]
+    if first in own:
+        return f"{job}.{override.strip()}"
+    sections = list(Config.model_fields)
+    if "=" in override and first and first not in sections:
+        close = difflib.get_close_matches(first, [*own, *sections], n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(own)}"
+        raise ConfigError(f"unknown key {first!r} of {job}; {hint}")
+    return override
 
 
-def job_config_from(job: str, tree: Mapping[str, Any]) -> Config:
-    """Take a configuration that was checked where it was submitted, as JSON gives it."""
-    config = Config.model_validate(tree)
+def new_run_id(job: str) -> str:
+    """Return an id for a run: the job, when in UTC, and something that tells it from others."""
+    return f"{job}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid4().hex[:6]}"
+
+
+def portable(config: Config, folder: Path | None = None) -> dict[str, Any]:
+    """Return a configuration as plain values, for another process: passwords masked.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    folder
+        Where its relative paths begin; None leaves them, for a machine with other files.
+
+    Examples
+    --------
+    >>> tree = portable(Config.model_validate({"store": {"url": "http://ann:secret@db:8123/x"}}))
+    >>> tree["store"]["url"]
+    'http://ann:***@db:8123/x'
+    """
+    tree = config.model_dump(mode="json")
+    for section in ("store", "bus"):
+        tree[section]["url"] = _masked(tree[section]["url"])
+    if folder is not None:
+        _write_out(config, tree, folder)
+        url = tree["store"]["url"]
+        if url.startswith(_EMBEDDED):
+            tree["store"]["url"] = _EMBEDDED + _absolute(url.removeprefix(_EMBEDDED), folder)
+    return tree
+
+
+def job_config_from(
+    job: str, tree: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> Config:
+    """Take a configuration that was checked where it was submitted, as `portable` gave it.
+
+    Parameters
+    ----------
+    job
+        One of `JOBS`.
+    tree
+        The configuration. A masked address is replaced by the one that this machine's
+        ``ENGINE__STORE__URL`` or ``ENGINE__BUS__URL`` holds, where it names the same server.
+    environment
+        The process's own by default.
+
+    Raises
+    ------
+    ConfigError
+        Where the job lacks something it needs.
+    """
+    variables = os.environ if environment is None else environment
+    known = {name: dict(value) if isinstance(value, Mapping) else value
+             for name, value in tree.items()}  # fmt: skip
+    for section in ("store", "bus"):
+        url = known.get(section, {}).get("url", "")
+        here = variables.get(f"ENGINE__{section.upper()}__URL", "")
+        if is_masked(url) and _masked(here) == url:
+            known[section]["url"] = here
+    config = Config.model_validate(known)
     section_of(job, config).require()
     return config
+
+
+def config_text(config: Config) -> str:
+    """Return a configuration as JSON without its passwords, for the record."""
+    return json.dumps(portable(config))
+
+
+def is_masked(url: str) -> bool:
+    """Say whether the password of an address was taken out."""
+    return f":{MASK}@" in url
+
+
+def _masked(url: str) -> str:
+    if "://" not in url or "@" not in url:
+        return url
+    parts = urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{user}{colon and f':{MASK}'}@{host}"))
+
+
+def _write_out(model: BaseModel, tree: dict[str, Any], folder: Path) -> None:
+    """Make every path of a section, and of those below it, absolute."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if any(isinstance(mark, OnThisMachine) for mark in field.metadata):
+            tree[name] = _absolute(value, folder)
+        elif isinstance(value, BaseModel):
+            _write_out(value, tree[name], folder)
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return path if not path or "://" in path else os.path.normpath(folder.absolute() / path)

@@ -2,44 +2,29 @@
 
 ::
 
-    python -m jobs.backfill --config configs/live.yaml --exchange binance \
-        --instrument BTC-USDT --from 2026-11-01 [--to 2026-11-08] [--what candles --timeframe 1h]
-    ray job submit -- python -m jobs.backfill …
+    engine submit backfill --set exchange=binance --set instruments=[BTC-USDT] \
+        --set begin=2026-11-01 [--set end=2026-11-08] [--set what=candles --set timeframe=1h]
 
-It prints its result as JSON, its progress on standard error, and exits with 1 where the venue did
-not give all. Run again it goes on where it was.
+Run again it goes on where it was. It is fetched by one process: a venue's pace is the limit.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 from engine.backfill.request import read_request
-from engine.backfill.run import BackfillConfig, BackfillResult, Step, backfill, plain
-from engine.config import RetentionConfig, load_config
-from engine.errors import EngineError
-from engine.store.opening import writing
+from engine.backfill.run import BackfillConfig, Step, backfill
+from engine.config import Config
+from jobs.cluster import address_of
+from jobs.progress import step
+from jobs.run import command, running
+from jobs.summary import Summary
+
+PERCENT = 100
 
 
-@dataclass(frozen=True, slots=True)
-class JobConfig:
-    """What to fetch, and where to."""
-
-    store_url: str
-    """``store.url``, resolved."""
-    retention: RetentionConfig
-    """How long rows stay, where the job makes the store."""
-    backfill: BackfillConfig
-    """What."""
-
-
-def main(config: JobConfig) -> BackfillResult:
+def main(config: Config) -> Summary:
     """Fetch, and return what came of it.
 
     Raises
@@ -47,69 +32,48 @@ def main(config: JobConfig) -> BackfillResult:
     EngineError
         Where nothing can be fetched or stored; see `engine.backfill.run.backfill`.
     """
-    with writing(config.store_url, config.retention) as store:
-        return asyncio.run(backfill(config.backfill, store, tell=_Progress().tell))
+    request = request_of(config)
+    with running("backfill", config) as run:
+        with step(f"{request.exchange} %", PERCENT * len(request.instruments)) as work:
+            shares = dict.fromkeys(request.instruments, 0.0)
+
+            def tell(reached: Step) -> None:
+                shares[reached.instrument] = reached.share
+                done = int(PERCENT * sum(shares.values()))
+                work.advance(done - work.done, reached.rows - work.rows)
+
+            result = asyncio.run(backfill(request, run.store, tell=tell))
+        run.wrote("trades", result.trades)
+        run.wrote("candles", result.candles)
+        run.note("gaps closed", result.gaps_closed)
+        if result.problems:
+            run.summary.problem = "; ".join(result.problems)
+    return run.summary
 
 
-class _Progress:
-    """A line whenever another tenth of an instrument is done."""
-
-    def __init__(self) -> None:
-        self._told = ("", -1)
-
-    def tell(self, step: Step) -> None:
-        tenth = int(step.share * 10)
-        if (step.instrument, tenth) != self._told:
-            self._told = (step.instrument, tenth)
-            print(f"{step.instrument} {step.share:4.0%}, {step.rows} rows", file=sys.stderr)
-
-
-def read_arguments(arguments: Sequence[str] | None) -> JobConfig:
-    """Read the command line.
+def request_of(config: Config) -> BackfillConfig:
+    """Return what is asked for; see `engine.backfill.request.read_request`.
 
     Raises
     ------
     ConfigError
-        Where the configuration or an argument is wrong.
+        Where it is not understood, or the configuration's venues are simulated.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.backfill", description="Fetch what is missing of the past."
-    )
-    parser.add_argument("--config", type=Path, help="YAML file; the defaults where there is none")
-    parser.add_argument("--set", action="append", default=[], help="SECTION.KEY=VALUE")
-    parser.add_argument("--exchange", required=True, help="our name of a venue, else ccxt's")
-    parser.add_argument("--instrument", action="append", required=True, help="may be repeated")
-    parser.add_argument("--from", dest="begin", required=True, help="a day or a time with zone")
-    parser.add_argument("--to", dest="end", default="", help="not included; now by default")
-    parser.add_argument("--what", default="trades", help="trades or candles")
-    parser.add_argument("--timeframe", default="1m", help="of the candles")
-    parser.add_argument("--rest-url", default="", help="instead of the venue's own")
-    given = parser.parse_args(arguments)
-    config = load_config(given.config, given.set)
+    asked = config.backfill
     request = read_request(
         config,
         config.store_url,
-        exchange=given.exchange,
-        instruments=given.instrument,
-        begin=given.begin,
-        end=given.end,
-        what=given.what,
-        timeframe=given.timeframe,
-        rest_url=given.rest_url,
+        exchange=asked.exchange,
+        instruments=asked.instruments,
+        begin=asked.begin,
+        end=asked.end,
+        what=asked.what,
+        timeframe=asked.timeframe,
+        rest_url=asked.rest_url,
     )
-    return JobConfig(config.store_url, config.store.retention, request)
-
-
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the job as a command and return its exit code."""
-    try:
-        result = main(read_arguments(arguments))
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(json.dumps(plain(result), indent=2))
-    return 1 if result.problems else 0
+    # On a cluster it writes into the store of the engine there, which may stream the same.
+    return replace(request, live=True) if address_of(config) else request
 
 
 if __name__ == "__main__":
-    raise SystemExit(run())
+    raise SystemExit(command("backfill", main))

@@ -1,24 +1,28 @@
-"""How far a job is: bars on a terminal, a line a step otherwise."""
+"""How far a job is: bars on a terminal, lines otherwise.
+
+The lines of a submitted job come more often: `engine submit --follow` makes bars of them.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress as Bars
+
+from engine.domain.job import Progress
+from engine.job_bars import job_bars
+from engine.job_request import RUN_ID
 
 EVERY_S = 10.0
 """Between lines of one step where there is no terminal."""
+
+SUBMITTED_EVERY_S = 2.0
+"""The same of a submitted job."""
 
 
 class Step:
@@ -45,30 +49,31 @@ class Step:
 
 
 class _Bar(Step):
-    def __init__(self, title: str, total: int | None, progress: Progress) -> None:
+    def __init__(self, title: str, total: int | None, bars: Bars) -> None:
         super().__init__(title, total)
-        self._progress = progress
-        self._task = progress.add_task(title, total=total, rows=0)
+        self._bars = bars
+        self._task = bars.add_task(title, total=total, rows=0)
 
     def advance(self, pieces: int = 1, rows: int = 0) -> None:
         super().advance(pieces, rows)
-        self._progress.update(self._task, completed=self.done, rows=self.rows)
+        self._bars.update(self._task, completed=self.done, rows=self.rows)
 
 
 class _Lines(Step):
     def __init__(self, title: str, total: int | None) -> None:
         super().__init__(title, total)
         self._told = time.monotonic()
+        self._every_s = SUBMITTED_EVERY_S if os.environ.get(RUN_ID) else EVERY_S
 
     def advance(self, pieces: int = 1, rows: int = 0) -> None:
         super().advance(pieces, rows)
-        if time.monotonic() - self._told >= EVERY_S:
+        if time.monotonic() - self._told >= self._every_s:
             self._told = time.monotonic()
             self.tell()
 
     def tell(self) -> None:
-        of = f" of {self.total:,}" if self.total is not None else ""
-        print(f"{self.title}: {self.done:,}{of}, {self.rows:,} rows", file=sys.stderr, flush=True)
+        progress = Progress(self.title, self.done, self.total, self.rows)
+        print(progress, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -86,13 +91,5 @@ def step(title: str, total: int | None = None) -> Iterator[Step]:
         yield lines
         lines.tell()
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        yield _Bar(title, total, progress)
+    with job_bars(console) as bars:
+        yield _Bar(title, total, bars)

@@ -11,6 +11,7 @@ A job is a module with ``main(config) -> Summary``, which does its work inside `
         raise SystemExit(command("build_features", main))
 
 The row in ``job_runs`` is written when the run begins and again when it ends, however it ends.
+One whose process was killed is found by the next run on that machine, and recorded as lost.
 """
 
 from __future__ import annotations
@@ -18,45 +19,47 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import signal
-import subprocess
+import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import ray
-from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
-from engine.actors.placement import NAMESPACE
-from engine.clock import SystemClock
+from engine.clock import Clock, SystemClock
 from engine.config import Config
 from engine.domain.job import JobRun, Outcome
-from engine.errors import EngineError, StartError
-from engine.job_request import JOBS, job_config_from, load_job_config, section_of
+from engine.errors import EngineError
+from engine.job_request import (
+    AGAIN,
+    JOBS,
+    RUN_ID,
+    TREE,
+    config_text,
+    job_config_from,
+    load_job_config,
+    new_run_id,
+    section_of,
+)
+from engine.log import set_up_logging
 from engine.store.client import Store
 from engine.store.endpoint import StoreEndpoint
-from engine.store.opening import writing
+from engine.store.job_runs import bury
 from engine.store.ray_data import Ledger
 from engine.store.units import done_units
+from jobs.cluster import cores, join_ray, quieten
+from jobs.failure import as_engine_error
+from jobs.opening import opened
+from jobs.provenance import code_version, submission_id
+from jobs.stopping import stop_listening, stoppable
 from jobs.summary import Summary
 
-AGAIN = "ENGINE_JOB_AGAIN"
-"""Set in the environment where units that are done are to be done again."""
-
-TREE = "ENGINE_JOB_CONFIG"
-"""In the environment of a submitted job: the configuration, checked where it was submitted."""
-
-
-class Stopped(BaseException):
-    """Somebody asked the job to stop."""
+STOPPED = "stopped before it was done; submit it again to do the rest"
+STOPPED_EXIT_CODE = 130
 
 
 class Run:
@@ -70,16 +73,28 @@ class Run:
         The whole configuration.
     store
         Open, and brought to this version's schema.
+    clock
+        What time it is.
+    began
+        When it began to join the cluster and to open the store, by ``time.monotonic``.
     """
 
-    def __init__(self, job: str, config: Config, store: Store) -> None:
+    def __init__(
+        self,
+        job: str,
+        config: Config,
+        store: Store,
+        clock: Clock | None = None,
+        began: float | None = None,
+    ) -> None:
         self.job = job
         self.config = config
         self.store = store
-        self.started_at = SystemClock().now_ns()
-        self.run_id = f"{job}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid4().hex[:6]}"
+        self._clock = clock or SystemClock()
+        self.started_at = self._clock.now_ns()
+        self.run_id = os.environ.get(RUN_ID) or new_run_id(job)
         self.summary = Summary(job, self.run_id)
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
         self._cleanup = ExitStack()
 
     @property
@@ -123,25 +138,27 @@ class Run:
         """
         if not ray.is_initialized():
             join_ray(self.config, self._cleanup)
-        context = ray.data.DataContext.get_current()
-        # We show our own progress, in units of the job.
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        context.enable_operator_progress_bars = False
-        cores = _cores()
+        quieten()
+        found = cores()
         self.summary.startup_seconds = time.monotonic() - self._began
-        return cores
+        return found
 
     def record(self, outcome: Outcome, problem: str = "") -> None:
-        """Write the run's row."""
-        now = SystemClock().now_ns()
+        """Write the run's row.
+
+        Raises
+        ------
+        StoreError
+            Where the store does not take it.
+        """
+        now = self._clock.now_ns()
         self.summary.outcome, self.summary.problem = outcome, problem
         self.summary.seconds = time.monotonic() - self._began
         row = JobRun(
             run_id=self.run_id,
             job=self.job,
-            submission_id=os.environ.get("RAY_JOB_SUBMISSION_ID", "") or _submission_id(),
-            config=json.dumps(_without_secrets(self.config)),
+            submission_id=submission_id(),
+            config=config_text(self.config),
             code_version=code_version(),
             started_at=self.started_at,
             ended_at=None if outcome == "running" else now,
@@ -151,8 +168,12 @@ class Run:
             skipped=sum(self.summary.skipped.values()),
             details=json.dumps(self.summary.as_dict(), default=str),
             version=now,
+            host=socket.gethostname(),
+            pid=os.getpid(),
         )
-        self.store.insert("job_runs", [row])
+        # A connection of its own: the run's may have been interrupted in the middle of an answer.
+        with Store(self.endpoint) as store:
+            store.insert("job_runs", [row])
 
     def close(self) -> None:
         """Leave Ray, and stop it where it was started here."""
@@ -160,37 +181,45 @@ class Run:
 
 
 @contextmanager
-def running(job: str, config: Config) -> Iterator[Run]:
+def running(job: str, config: Config, clock: Clock | None = None) -> Iterator[Run]:
     """Run a job: open the store, record that it began and how it ended.
+
+    A job that sets ``run.summary.problem`` and returns is recorded as failed, with its counts.
 
     Raises
     ------
     EngineError
-        What the job raised, or why it could not begin.
+        What the job raised, in one sentence, or why it could not begin.
     """
+    began = time.monotonic()
     with ExitStack() as stack:
-        stack.enter_context(_stoppable())
-        store = stack.enter_context(_opened(config, stack))
-        run = Run(job, config, store)
+        stack.enter_context(stoppable())
+        store = stack.enter_context(opened(config, stack))
+        run = Run(job, config, store, clock, began)
         stack.callback(run.close)
+        bury(store, run.started_at)
         run.record("running")
         try:
             yield run
-        except (Stopped, KeyboardInterrupt):
-            run.record("stopped", "stopped before it was done; submit it again to do the rest")
+        except KeyboardInterrupt:  # Ctrl-C, and SIGTERM
+            stop_listening()
+            _record_at_the_end(run, "stopped", STOPPED)
             raise
-        except EngineError as error:
-            run.record("failed", str(error))
-            raise
-        except RayTaskError as error:
-            cause = _cause(error)
-            run.record("failed", str(cause))
-            raise cause from error
         except BaseException as error:
-            with suppress(EngineError):
-                run.record("failed", f"{type(error).__name__}: {error}")
-            raise
-        run.record("done")
+            known = as_engine_error(error)
+            if known is None:
+                _record_at_the_end(run, "failed", f"{type(error).__name__}: {error}")
+                raise
+            _record_at_the_end(run, "failed", str(known))
+            raise known from error
+        problem = run.summary.problem
+        run.record("failed" if problem else "done", problem)
+
+
+def _record_at_the_end(run: Run, outcome: Outcome, problem: str) -> None:
+    """Write down how it ended, where the store still can: why it ended is worth more."""
+    with suppress(EngineError):
+        run.record(outcome, problem)
 
 
 def command(
@@ -200,29 +229,19 @@ def command(
 
     0 done; 1 it failed; 2 what was asked for is wrong; 3 the machine lacks something; 130 stopped.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m jobs.{job}", description=JOBS[job])
-    parser.add_argument("--config", type=Path, help="YAML file; the defaults where there is none")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="of the job, or SECTION.KEY"
-    )
-    parser.add_argument("--again", action="store_true", help="also what is done already")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    given = parser.parse_args(arguments)
+    given = _arguments(job, arguments)
     if given.again:
         os.environ[AGAIN] = "1"
     try:
-        tree = os.environ.get(TREE)
-        if tree and given.config is None and not given.set:
-            config = job_config_from(job, json.loads(tree))
-        else:
-            config = load_job_config(job, given.config, given.set)
+        config = _config(job, given)
+        set_up_logging(config.log.level, config.log.format)
         summary = main(config)
     except EngineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except (Stopped, KeyboardInterrupt):
-        print("stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt:  # Ctrl-C, and SIGTERM
+        print(STOPPED, file=sys.stderr)
+        return STOPPED_EXIT_CODE
     if given.json:
         print(json.dumps(summary.as_dict(), indent=2, default=str))
     else:
@@ -230,134 +249,19 @@ def command(
     return 1 if summary.problem else 0
 
 
-def join_ray(config: Config, cleanup: ExitStack) -> None:
-    """Join the cluster that is named or that this job was submitted to, or start one here.
-
-    Raises
-    ------
-    StartError
-        Where it cannot be joined or started.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = os.environ.get("RAY_ADDRESS") or config.ray.address
-    common: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "log_to_driver": False,
-        "logging_level": "error",
-    }
-    if address is None:
-        folder = tempfile.mkdtemp(prefix="engine-job-")
-        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-        common |= {
-            "num_cpus": os.cpu_count() or 1,
-            "object_store_memory": config.ray.object_store_mb * 2**20,
-            "include_dashboard": False,
-            "_temp_dir": folder,
-        }
-    try:
-        ray.init(address=address, **common)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        where = f"the cluster {address} cannot be joined" if address else "Ray cannot be started"
-        raise StartError(f"{where}: {first}") from None
-    cleanup.callback(ray.shutdown)
+def _arguments(job: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"python -m jobs.{job}", description=JOBS[job])
+    parser.add_argument("--config", type=Path, help="YAML file; the defaults where there is none")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="of the job, or SECTION.KEY"
+    )
+    parser.add_argument("--again", action="store_true", help="also what is done already")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    return parser.parse_args(arguments)
 
 
-def code_version() -> str:
-    """Return the package's version, with the commit where this is a checkout."""
-    number = version("signal-engine")
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return number
-    return f"{number}+{found.stdout.strip()}"
-
-
-@contextmanager
-def _opened(config: Config, stack: ExitStack) -> Iterator[Store]:
-    """Open the store of the engine that runs on this cluster, else the configured one."""
-    if os.environ.get("RAY_ADDRESS") and not ray.is_initialized():
-        join_ray(config, stack)
-    endpoint = _engines_store() if config.store.url == "embedded" else None
-    if endpoint is not None:
-        with Store(endpoint) as store:
-            yield store
-        return
-    with writing(config.store_url, config.store.retention) as store:
-        yield store
-
-
-def _engines_store() -> StoreEndpoint | None:
-    """Ask the engine on this cluster for its store; None where there is none."""
-    if not ray.is_initialized():
-        return None
-    try:
-        supervisor: Any = ray.get_actor("supervisor", namespace=NAMESPACE)
-        found: Any = ray.get(supervisor.store_endpoint.remote(), timeout=30)
-    except (ValueError, RayError):
-        return None
-    return found if isinstance(found, StoreEndpoint) else None
-
-
-def _cores() -> int:
-    """Return the real cores of all nodes: logical CPUs may be more, for idle actors' sake."""
-
-    @ray.remote(num_cpus=0)
-    def count() -> int:
-        return os.cpu_count() or 1
-
-    nodes: Any = ray.nodes
-    alive = [node for node in nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    logical = sum(int(node["Resources"]["CPU"]) for node in alive)
-    machines = {node["NodeManagerHostname"] for node in alive}
-    here: int = ray.get(count.remote())
-    return max(1, min(logical, here * len(machines)))
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turn SIGTERM, by which a submitted job is stopped, into an exception."""
-
-    def stop(*_: object) -> None:
-        raise Stopped
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: whoever runs us there stops us in another way
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _cause(error: RayTaskError) -> EngineError:
-    """Return what a task raised, as one sentence."""
-    if isinstance(error.cause, EngineError):
-        return error.cause
-    last = str(error).strip().splitlines()[-1]
-    return EngineError(f"a task failed: {last}")
-
-
-def _submission_id() -> str:
-    if not ray.is_initialized():
-        return ""
-    return str(ray.get_runtime_context().get_job_id() or "")
-
-
-def _without_secrets(config: Config) -> dict[str, Any]:
-    tree = config.model_dump(mode="json")
-    for section in ("store", "bus"):
-        url = tree[section]["url"]
-        if "@" in url:
-            scheme, _, rest = url.partition("://")
-            tree[section]["url"] = f"{scheme}://…@{rest.rpartition('@')[2]}"
-    return tree
+def _config(job: str, given: argparse.Namespace) -> Config:
+    tree = os.environ.get(TREE)
+    if tree and given.config is None and not given.set:
+        return job_config_from(job, json.loads(tree))
+    return load_job_config(job, given.config, given.set)

@@ -30,6 +30,10 @@ class Plan:
     bus_password: str
     metrics_port: int
     http_port: int
+    jobs_url: str = ""
+    """Where Ray's job API answers; empty where the cluster has no dashboard, and until it runs."""
+    jobs_here: bool = True
+    """Whether its jobs run on this machine, and so read its files."""
 
     @property
     def viewer_url(self) -> str:

@@ -37,7 +37,7 @@ def engine_status(
     -------
     dict
         ``as_of``, ``healthy``, ``mode``, ``uptime_s``, ``actors`` (a line each), ``streams``,
-        ``texts``, ``ranker``, ``replay``.
+        ``texts``, ``schedules``, ``ranker``, ``replay``.
     """
     details = {report.name: report.details for report in reports}
     mode = "replay" if config.replay.files else "simulated" if config.simulator.enabled else "live"
@@ -51,6 +51,7 @@ def engine_status(
         "streams": _streams(details),
         "features": [details[name] for name in details if name.startswith("features-")],
         "texts": details.get("texts"),
+        "schedules": details.get("scheduler"),
         "sentiment_model": next(
             (details[name]["model"] for name in details if name.startswith("sentiment-")), None
         ),

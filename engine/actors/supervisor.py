@@ -26,6 +26,7 @@ from engine.actors.placement import Handle, alive_nodes, kill, place
 from engine.actors.plan import Plan
 from engine.actors.ranker import Ranker
 from engine.actors.relay import Relay
+from engine.actors.scheduler import Scheduler
 from engine.actors.sentiment_replica import SentimentReplica
 from engine.actors.status import engine_status
 from engine.actors.store_server import StoreServer
@@ -129,6 +130,7 @@ class Supervisor(EngineActor):
         await asyncio.gather(*(self._parts[name].handle.run.remote() for name in streams))
         self._is_up = True
         self.phase = Phase.RUNNING
+        self._place_scheduler()
         self.spawn(self._watch(), "watching the actors")
 
     def _place_all(self) -> None:
@@ -269,6 +271,41 @@ class Supervisor(EngineActor):
         )
         self._add("texts", texts, lambda: texts.start.remote(self._news_url))
 
+    def _place_scheduler(self) -> None:
+        """Place it last: nobody waits for it, and others start sooner without it.
+
+        A replay has none: it is over before a job is due, and its time is not ours.
+        """
+        if not self._plan.jobs_url or self._config.replay.files:
+            return
+        scheduler = place(
+            Scheduler,
+            "scheduler",
+            self._config,
+            self._wiring,
+            self._plan.jobs_url,
+            self._plan.jobs_here,
+            near_head=True,
+        )
+        self._add("scheduler", scheduler, scheduler.start.remote)
+        self.spawn(self._begin_schedules(self._parts["scheduler"]), "beginning the schedules")
+
+    async def _begin_schedules(self, part: Part) -> None:
+        part.mending = True
+        try:
+            await self._up(part.name)
+        except (EngineError, RayError) as error:
+            # It stays as it was made, so whoever watches brings it up again.
+            last = str(error).splitlines()[-1]
+            self.log.warning("schedules are not kept yet: %s", last)
+        finally:
+            part.mending = False
+
+    async def stop_submitting(self) -> None:
+        """End the schedules: before running jobs are stopped, or others would follow them."""
+        for name in self._named("scheduler"):
+            await self._drain_part(self._parts.pop(name))
+
     async def _up(self, *names: str) -> None:
         """Bring parts up side by side; those that this configuration lacks are passed over."""
         parts = [self._parts[name] for name in names if name in self._parts]
@@ -293,6 +330,8 @@ class Supervisor(EngineActor):
 
     async def _look_at(self, part: Part) -> None:
         """Take a part's report; mend what has died, failed or hangs."""
+        if part.mending and part.report is None:
+            return  # it comes up for the first time, beside all others
         try:
             report: ActorReport = await asyncio.wait_for(
                 part.handle.report.remote(), REPORT_PATIENCE_S
@@ -382,6 +421,7 @@ class Supervisor(EngineActor):
         if self.phase is Phase.DRAINED:
             return
         await self.stop_tasks()
+        await self.stop_submitting()
         for group in (
             self._named("relay-"),
             [*self._named("stream-"), *self._named("texts")],

@@ -165,7 +165,7 @@ class CandleRebuild:
             old = held.get(candle.open_time)
             if old is None:
                 fresh.append(msgspec.structs.replace(candle, version=now))
-            elif old.source == "rest" or not old.is_closed or difference(old, candle):
+            elif old.source != "trades" or not old.is_closed or difference(old, candle):
                 version = max(now, old.version + 1)
                 fresh.append(msgspec.structs.replace(candle, version=version))
         return fresh

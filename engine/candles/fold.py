@@ -109,7 +109,7 @@ def fold_candles(
     """Make a candle from those of its parent timeframe (the next finer one) inside it.
 
     What one child does not tell (None, from REST) the result does not tell either. Its source
-    is ``trades`` only where every child's is.
+    is theirs where they agree, else ``rest``: not all of it is ours.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def fold_candles(
         vwap=quote_volume / volume if quote_volume is not None and volume > 0 else None,
         twap=_twap(children, close_time),
         taker_buy_volume=_sum_known([child.taker_buy_volume for child in children]),
-        source="trades" if all(child.source == "trades" for child in children) else "rest",
+        source=first.source if all(c.source == first.source for c in children) else "rest",
         is_closed=is_closed,
         version=version,
     )

@@ -132,7 +132,7 @@ class MarketMemory:
         for candle in candles:
             rank = LADDER.index(Timeframe(candle.timeframe))
             self.candles[rank][candle.open_time] = candle
-            if pin and candle.source == "rest":
+            if pin and candle.source != "trades":
                 # One that is due still is folded then: ours may be whole.
                 self.pinned[rank][candle.open_time] = candle
             else:

@@ -149,7 +149,7 @@ def _replacing(
         before = old.get(candle.open_time)
         if candle.close_time > closed_through:
             continue
-        if before is not None and before.source == "rest" and not is_whole(candle, before):
+        if before is not None and before.source != "trades" and not is_whole(candle, before):
             continue
         if before is not None and before == msgspec.structs.replace(candle, version=before.version):
             continue

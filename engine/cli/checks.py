@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -204,6 +205,24 @@ def check_cluster(config: Config) -> Check:
     return Check("cluster", True, f"{address} answers")
 
 
+def check_jobs(config: Config) -> Check:
+    """Check that a local cluster can take jobs, where it is to: Ray's dashboard serves them."""
+    if config.ray.address is not None:
+        return Check("jobs", True, "the cluster's own dashboard takes them", needed=False)
+    if not config.ray.dashboard:
+        return Check("jobs", True, "none can be submitted: ray.dashboard is false", needed=False)
+    try:
+        import_module("ray.dashboard.optional_deps")
+    except ImportError as error:
+        return Check(
+            "jobs",
+            False,
+            f"Ray's dashboard lacks {error.name}",
+            'pip install "ray[default]", or go without jobs: --set ray.dashboard=false',
+        )
+    return Check("jobs", True, "Ray's dashboard is installed, and takes them on loopback")
+
+
 def check_haproxy(config: Config) -> Check:
     """Check that HAProxy is there where Serve is to stand behind it."""
     if not config.serve.haproxy:
@@ -239,6 +258,7 @@ def all_checks(config: Config) -> list[Check]:
         check_store,
         check_bus,
         check_haproxy,
+        check_jobs,
         check_token,
     ]
     found.extend(check(config) for check in single)

@@ -17,9 +17,14 @@ from engine.cli import (
     bench,
     config_command,
     doctor,
+    jobs,
+    lineage,
+    parity,
     read,
     record,
+    schedule,
     sql,
+    submit,
     up,
     verify,
 )
@@ -39,13 +44,20 @@ app.command("status")(read.status)
 app.command("signals")(read.signals)
 app.command("sql")(sql.sql)
 app.command("verify")(verify.verify)
+app.command("parity")(parity.parity)
+app.command("lineage")(lineage.lineage)
 app.command("record")(record.record)
 app.command("backfill")(backfill.backfill)
 app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     bench.bench
 )
+app.command("submit")(submit.submit)
+app.command("jobs")(jobs.jobs)
+app.command("logs")(jobs.logs)
+app.command("stop")(jobs.stop)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config_command.app, name="config")
+app.add_typer(schedule.app, name="schedule")
 
 
 def run() -> None:

@@ -40,6 +40,24 @@ def read_config(path: Path | None, overrides: list[str] | None) -> Config:
     return config
 
 
+def require_schedules(config: Config) -> None:
+    """Refuse schedules that could never run.
+
+    Raises
+    ------
+    ConfigError
+        Where a job, a key or a recurrence is wrong, or nothing would take the jobs.
+    """
+    from engine.schedules import configured_schedules
+
+    planned = configured_schedules(config)
+    if planned and config.ray.address is None and not config.ray.dashboard:
+        raise ConfigError(
+            f"schedule {planned[0].name!r} needs Ray's job API, which is part of its dashboard: "
+            "set ray.dashboard to true"
+        )
+
+
 def require_instruments(config: Config) -> None:
     """Refuse a configuration that streams nothing.
 

@@ -47,6 +47,12 @@ class Run(msgspec.Struct, frozen=True):
     """Where a detached engine logs; empty in the foreground."""
     ready: bool
     """Whether a ranking has been served."""
+    jobs_url: str = ""
+    """Where Ray's job API answers; empty where the cluster has no dashboard."""
+    jobs_here: bool = True
+    """Whether its jobs run on this machine, and so read its files."""
+    settings: str = ""
+    """The configuration, JSON: passwords masked, paths written out."""
 
 
 def state_dir() -> Path:

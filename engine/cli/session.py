@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,17 +23,23 @@ import psutil
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from engine.actors.agent_port import own_agent_port
 from engine.actors.placement import kill, place
 from engine.actors.plan import Plan, make_plan
+from engine.actors.submission import JobServer
 from engine.actors.supervisor import Supervisor
+from engine.cli.processes import end, family_of_this, identity
 from engine.cli.runfile import Run, write_run
 from engine.config import Config
 from engine.errors import EngineError, StartError
+from engine.job_request import portable
 
 DRAIN_PATIENCE_S = 9.0
 """Of the 15 s that a stop may take; Ray's own way out needs the rest."""
 
-KILL_PATIENCE_S = 2.0
+JOBS_PATIENCE_S = 4.0
+"""For jobs to write down that they were stopped; what they have stored stays."""
+
 READY_HINT_S = 60.0
 
 
@@ -118,28 +127,39 @@ class Session:
         if ray_config.address is not None:
             self._tell(f"joining the cluster {ray_config.address}")
             try:
-                ray.init(address=ray_config.address, **common)
+                context = ray.init(address=ray_config.address, **common)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 first = str(error).strip().splitlines()[0]
                 raise StartError(
                     f"the cluster {ray_config.address} cannot be joined: {first}"
                 ) from None
+            self._know_jobs(context.dashboard_url, is_here=_is_head())
             return
         self._tell("starting a local Ray cluster")
+        # Whoever submits a job with Ray's own command means this interpreter by `python`.
+        here = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join((here, os.environ.get("PATH", os.defpath)))
         # Short: Ray puts sockets below it, whose paths may have 107 bytes.
         self._temp_dir = tempfile.mkdtemp(prefix="engine-")
         try:
-            ray.init(
-                num_cpus=ray_config.num_cpus,
-                object_store_memory=ray_config.object_store_mb * 2**20,
-                include_dashboard=ray_config.dashboard,
-                dashboard_host="127.0.0.1",
-                _temp_dir=self._temp_dir,
-                **common,
-            )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            first = str(error).strip().splitlines()[0]
+            with own_agent_port():
+                context = ray.init(
+                    num_cpus=ray_config.num_cpus,
+                    object_store_memory=ray_config.object_store_mb * 2**20,
+                    include_dashboard=ray_config.dashboard,
+                    dashboard_host="127.0.0.1",
+                    _temp_dir=self._temp_dir,
+                    **common,
+                )
+        except Exception as error:  # noqa: BLE001 - Ray raises it bare where its start takes too long
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise StartError(f"a local Ray cluster cannot be started: {first}") from None
+        self._know_jobs(context.dashboard_url, is_here=True)
+
+    def _know_jobs(self, dashboard_url: str | None, *, is_here: bool) -> None:
+        """Note where jobs are submitted: Ray names the address of its dashboard without scheme."""
+        url = f"http://{dashboard_url}" if dashboard_url else ""
+        self.plan = replace(self.plan, jobs_url=url, jobs_here=is_here)
 
     def _start_supervisor(self) -> None:
 
@@ -213,16 +233,25 @@ class Session:
                 viewer_url=self.plan.viewer_url,
                 metrics_url=f"http://127.0.0.1:{self.plan.metrics_port}/metrics",
                 ray_address=ray.get_runtime_context().gcs_address,
-                children=tuple(_began(child) for child in _family()),
+                children=tuple(identity(child) for child in family_of_this()),
                 folders=tuple(folder for folder in (self._temp_dir, self._serve.home()) if folder),
                 log_path=os.environ.get("ENGINE_LOG_PATH", ""),
                 ready=ready,
+                jobs_url=self.plan.jobs_url,
+                jobs_here=self.plan.jobs_here,
+                settings=json.dumps(portable(self.config, Path.cwd())),
             )
         )
 
     def stop(self) -> None:
         """Write everything down and stop every process this session started."""
-        family = _family()
+        family = family_of_this()
+        if self._supervisor is not None:
+            with suppress(Exception):
+                ray.get(self._supervisor.stop_submitting.remote(), timeout=JOBS_PATIENCE_S)
+        if self._owns_store_or_cluster and self.plan.jobs_url:
+            with suppress(EngineError):
+                JobServer(self.plan.jobs_url).stop_all(JOBS_PATIENCE_S)
         if self._supervisor is not None:
             with suppress(Exception):
                 self._drain()
@@ -232,18 +261,32 @@ class Session:
                 with suppress(Exception):
                     self._serve.remove()
             self._pool.shutdown(wait=False, cancel_futures=True)
-            family |= _family()
+            family |= family_of_this()
             ray.shutdown()
-        _end(family)
+        end(family)
         if self._temp_dir is not None:
             shutil.rmtree(self._temp_dir, ignore_errors=True)
         if self._run_path is not None:
             self._run_path.unlink(missing_ok=True)
 
+    @property
+    def _owns_store_or_cluster(self) -> bool:
+        """Whether jobs lose what they stand on when this session ends."""
+        return self._temp_dir is not None or self.plan.store_path is not None
+
     def _drain(self) -> None:
 
         ray.get(self._supervisor.drain.remote(), timeout=DRAIN_PATIENCE_S)
         kill(self._supervisor, restart=False)
+
+
+def _is_head() -> bool:
+    """Say whether this process is on the cluster's head node, where jobs run."""
+    nodes: Any = ray.nodes
+    mine = ray.get_runtime_context().get_node_id()
+    return any(
+        node["NodeID"] == mine and "node:__internal_head__" in node["Resources"] for node in nodes()
+    )
 
 
 def _get(reference: Any) -> Any:
@@ -263,25 +306,3 @@ def _unwrap(future: Future[None]) -> None:
     error = future.exception()
     if error is not None:
         raise error
-
-
-def _family() -> set[psutil.Process]:
-    """Return every process that descends from this one."""
-    return set(psutil.Process().children(recursive=True))
-
-
-def _began(process: psutil.Process) -> tuple[int, float]:
-    """Name a process so that a later one of the same number is not taken for it."""
-    try:
-        return process.pid, process.create_time()
-    except psutil.Error:
-        return process.pid, 0.0
-
-
-def _end(family: set[psutil.Process]) -> None:
-    """End what is left of the processes this session started, by their ids."""
-    _, left = psutil.wait_procs(family, timeout=KILL_PATIENCE_S)
-    for process in left:
-        with suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(left, timeout=KILL_PATIENCE_S)

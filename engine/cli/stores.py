@@ -34,8 +34,16 @@ def store_to_write(
     The last is None where an engine runs on it: it has its own rules in force.
     """
     run = running_here() if config is None and not override else None
+    settings = settings_in_force(config, override)
     if run is None:
-        settings = read_config(config, override)
         return settings.store_url, settings, settings.store.retention
+    return run.store_url, settings, None
+
+
+def settings_in_force(config: Path | None, override: list[str] | None) -> Config:
+    """Return the configuration that a command means: the running engine's, unless one was named."""
+    run = running_here() if config is None and not override else None
+    if run is None:
+        return read_config(config, override)
     its_own = Path(run.config)
-    return run.store_url, read_config(its_own if its_own.is_file() else None, None), None
+    return read_config(its_own if its_own.is_file() else None, None)

@@ -26,6 +26,7 @@ from engine.cli.options import (
     SetOption,
     read_config,
     require_instruments,
+    require_schedules,
 )
 from engine.cli.runfile import running, running_here, sweep
 from engine.cli.tables import live_view, rows_for_signals
@@ -74,6 +75,7 @@ def up(
     elif speed is not None:
         raise ConfigError("--speed belongs to --replay; live data comes at its own pace")
     require_instruments(settings)
+    require_schedules(settings)
     sweep()
     require(settings)
     if detach:

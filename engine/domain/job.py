@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-Outcome = Literal["running", "done", "failed", "stopped"]
+Outcome = Literal["running", "done", "failed", "stopped", "lost"]
+"""``lost``: its process was gone before it could say how it ended."""
+
+_PROGRESS = re.compile(
+    r"(?P<title>.+): (?P<done>[\d,]+)(?: of (?P<total>[\d,]+))?, (?P<rows>[\d,]+) rows"
+)
 
 
 class JobRun(msgspec.Struct, frozen=True):
@@ -35,6 +42,10 @@ class JobRun(msgspec.Struct, frozen=True):
     """The summary, JSON."""
     version: int
     """The largest counts: UTC nanoseconds of the row."""
+    host: str = ""
+    """The machine that its process ran on."""
+    pid: int = 0
+    """The number of that process there."""
 
 
 class JobBlock(msgspec.Struct, frozen=True):
@@ -54,3 +65,40 @@ class JobBlock(msgspec.Struct, frozen=True):
     run_id: str
     written_at: int
     """UTC nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a step of a job is: written as a line, which a follower may show as a bar."""
+
+    title: str
+    """What is done."""
+    done: int
+    """Pieces of work that are done."""
+    total: int | None
+    """All of them, where that is known."""
+    rows: int
+    """Rows that they gave."""
+
+    def __str__(self) -> str:
+        of = "" if self.total is None else f" of {self.total:,}"
+        return f"{self.title}: {self.done:,}{of}, {self.rows:,} rows"
+
+    @classmethod
+    def parse(cls, line: str) -> Progress | None:
+        """Read a line; None where it is another one.
+
+        Examples
+        --------
+        >>> Progress.parse("features: 1,200 of 4,000, 893,000 rows")
+        Progress(title='features', done=1200, total=4000, rows=893000)
+        """
+        found = _PROGRESS.fullmatch(line.strip())
+        if found is None:
+            return None
+        title, done, total, rows = found.group("title", "done", "total", "rows")
+        return cls(title, _number(done), _number(total) if total else None, _number(rows))
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))

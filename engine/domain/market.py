@@ -220,7 +220,9 @@ class TradeRange(msgspec.Struct, frozen=True):
     """Trades after this are not wanted."""
 
 
-CandleSource = Literal["trades", "rest"]
+CandleSource = Literal["trades", "rest", "import"]
+"""Built here from trades, told by the venue's REST, or read from a file. The last two are somebody
+else's candles: they hold until ours are whole."""
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,17 @@ import msgspec
 TextKind = Literal["news", "post"]
 
 
+def text_content(title: str, body: str) -> str:
+    """Return a headline and what follows it as one text for scoring.
+
+    Examples
+    --------
+    >>> text_content("Bitcoin falls", "")
+    'Bitcoin falls'
+    """
+    return f"{title}\n{body}" if body else title
+
+
 class TextItem(msgspec.Struct, frozen=True):
     """A headline or a post. Unique by `text_id`."""
 
@@ -38,7 +49,7 @@ class TextItem(msgspec.Struct, frozen=True):
     @property
     def content(self) -> str:
         """Title and body, as one text for scoring."""
-        return f"{self.title}\n{self.body}" if self.body else self.title
+        return text_content(self.title, self.body)
 
 
 class MarketMood(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ from engine.domain.features import FeatureRow
 from engine.features.catalogue import FEATURE_INDEX, FEATURES
 from engine.indicators.base import MISSING, Array
 
-_RANKS = tuple((FEATURE_INDEX[f.name], FEATURE_INDEX[f.ranks]) for f in FEATURES if f.ranks)
+RANKS = tuple((FEATURE_INDEX[f.name], FEATURE_INDEX[f.ranks]) for f in FEATURES if f.ranks)
+"""Where each rank over the universe is among the values of a row, and what it ranks."""
 
 
 def fractional_rank(values: Array) -> Array:
@@ -46,6 +47,44 @@ def fractional_rank(values: Array) -> Array:
     return ranks
 
 
+def fractional_ranks(table: Array) -> Array:
+    """Rank each row of a table: `fractional_rank` of many bars at once, to the same bits.
+
+    Parameters
+    ----------
+    table
+        Shape (bars, markets).
+
+    Returns
+    -------
+    Array
+        Shape (bars, markets).
+
+    Examples
+    --------
+    >>> fractional_ranks(np.array([[3.0, 1.0, np.nan, 3.0]])).tolist()
+    [[0.75, 0.0, nan, 0.75]]
+    """
+    bars, markets = table.shape
+    order = np.argsort(table, axis=1, kind="stable")
+    ordered = np.take_along_axis(table, order, axis=1)  # NaN last
+    places = np.broadcast_to(np.arange(markets), (bars, markets))
+    starts = np.ones((bars, markets), dtype=np.bool_)
+    starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    ends = np.ones((bars, markets), dtype=np.bool_)
+    ends[:, :-1] = starts[:, 1:]
+    below = np.maximum.accumulate(np.where(starts, places, 0), axis=1)
+    backwards = np.where(ends, places + 1, markets)[:, ::-1]
+    up_to = np.minimum.accumulate(backwards, axis=1)[:, ::-1]
+    count = np.sum(~np.isnan(table), axis=1)[:, np.newaxis]
+    ranked = (below + up_to - 1) / 2.0 / np.maximum(count - 1, 1)
+    ranked[(count == 1)[:, 0]] = 0.5
+    ranked[np.isnan(ordered)] = MISSING
+    ranks = np.empty_like(table)
+    np.put_along_axis(ranks, order, ranked, axis=1)
+    return ranks
+
+
 def fill_cross_section(rows: Sequence[FeatureRow]) -> list[FeatureRow]:
     """Fill the ranks of rows of one bar time, each row a market of the universe.
 
@@ -73,7 +112,7 @@ def fill_cross_section(rows: Sequence[FeatureRow]) -> list[FeatureRow]:
     if not rows:
         return []
     table = np.array([row.values for row in rows], dtype=np.float64)
-    for target, source in _RANKS:
+    for target, source in RANKS:
         table[:, target] = fractional_rank(table[:, source])
     return [
         msgspec.structs.replace(row, values=tuple(values))

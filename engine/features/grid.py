@@ -144,6 +144,51 @@ def regular_grid(candles: Sequence[Candle], start_ns: int, end_ns: int) -> Bars:
     return grid[grid.position(start_ns) :]
 
 
+def grid_of_columns(
+    open_time: NDArray[np.int64],
+    table: Array,
+    timeframe: Timeframe,
+    start_ns: int,
+    end_ns: int,
+) -> Bars:
+    """Lay the candles of one market on the grid as `regular_grid` does, without an object each.
+
+    Parameters
+    ----------
+    open_time
+        Of the candles, UTC nanoseconds, strictly ascending, shape (n,). As with `regular_grid`,
+        give the last candle before `start_ns` too where there is one.
+    table
+        Their values, shape (n, 8), columns `BAR_FIELDS`.
+    timeframe
+        Of the candles.
+    start_ns, end_ns
+        See `regular_grid`.
+
+    Raises
+    ------
+    ValueError
+        Where candles are out of order, doubled or off the grid.
+    """
+    step = timeframe.ns
+    if (np.diff(open_time) <= 0).any() or (open_time % step != 0).any():
+        raise ValueError(
+            f"candles of {timeframe} are out of order, doubled or off the grid: sort them by "
+            "open_time and give each interval once"
+        )
+    if len(open_time) == 0:
+        return Bars.of([])
+    first = max(int(open_time[0]), -(-start_ns // step) * step)
+    times = np.arange(first, max(first, end_ns), step, dtype=np.int64)
+    last = np.searchsorted(open_time, times, side="right") - 1
+    filled = open_time[last] != times
+    rows = table[last]
+    rows[filled] = rows[filled, _CLOSE, np.newaxis]
+    for traded in ("volume", "taker_buy_volume"):
+        rows[filled, BAR_FIELDS.index(traded)] = 0.0
+    return Bars(times, rows, filled)
+
+
 def align_close(reference: Bars | None, open_time: NDArray[np.int64]) -> Array:
     """Close of the reference's bar at each time, NaN where it has none.
 

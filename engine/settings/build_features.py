@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import PositiveFloat
+
 from engine.domain.timeframe import Timeframe
 from engine.settings.span import MarketsSection
 
@@ -11,3 +13,6 @@ class BuildFeaturesSection(MarketsSection):
 
     timeframes: tuple[Timeframe, ...] = ()
     """Which candles; ``features.timeframes`` where none are given."""
+    quiet_days: PositiveFloat = 7.0
+    """A market without a trade keeps its place in the universe, with flat bars, for so long; then
+    it has none until it trades again."""

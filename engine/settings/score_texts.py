@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from engine.settings.span import SpanSection
 
@@ -12,8 +12,8 @@ class ScoreTextsSection(SpanSection):
 
     model: str = ""
     """Which model; ``sentiment.model`` where it is not given."""
-    replicas: PositiveInt = 2
-    """Most replicas at a time."""
+    replicas: NonNegativeInt = 0
+    """Most replicas at a time; 0 for one on each core, or as many as fit on the GPUs."""
     batch_texts: PositiveInt = 512
     """Texts that a replica scores at once."""
     num_gpus: NonNegativeFloat = 0.0

@@ -6,8 +6,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+
+class OnThisMachine:
+    """Marks a key whose text is a path: whoever runs elsewhere needs it written out."""
+
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
+FilePath = Annotated[str, OnThisMachine()]
+"""A file, a folder or a pattern of them, relative to where the command runs; may be a URL."""
 
 
 class Section(BaseModel):

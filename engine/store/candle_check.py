@@ -1,9 +1,10 @@
 """Whether the stored candles say what the stored trades say.
 
 Every closed candle that was built from trades must equal, bit for bit, what
-`engine.candles.resample` makes of the stored trades. A venue's own candle (``rest``) is compared
-only where all trades of its interval are held, in what it tells: prices and number of trades
-exactly, volume to within `VOLUME_TOLERANCE`, for the venue adds decimals and we add floats.
+`engine.candles.resample` makes of the stored trades. A venue's own candle (``rest``, or
+``import`` from a file) is compared only where all trades of its interval are held, in what it
+tells: prices and number of trades exactly, volume to within `VOLUME_TOLERANCE`, for the venue adds
+decimals and we add floats.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _EXACT = (
 _OF_VENUE = ("open", "high", "low", "close", "trade_count")
 
 FORMING = "still forming"
-INCOMPLETE = "from the venue's REST, and not all trades of the interval are held"
+INCOMPLETE = "from the venue's REST or a file, and not all trades of the interval are held"
 BEFORE = "of more trades than are stored, where those begin"
 NO_TRADES = "no trades of that day are stored"
 
@@ -194,7 +195,7 @@ def _judge(scope: Scope, stored: Candle, made: Candle | None, check: CandleCheck
     if not stored.is_closed:
         check.not_compared[FORMING] += 1
         return
-    if stored.source == "rest" and not scope.is_whole(stored):
+    if stored.source != "trades" and not scope.is_whole(stored):
         check.not_compared[INCOMPLETE] += 1
         return
     name = difference(stored, made)

@@ -29,10 +29,11 @@ def _between(column: str) -> str:
     )
 
 
-_IN_MARKETS = (
+IN_MARKETS = (
     "(exchange, instrument) IN (SELECT arrayJoin("
     "arrayZip({exchanges:Array(String)}, {instruments:Array(String)})))"
 )
+"""Condition that takes the parameters of `names_of`."""
 
 
 class Reader:
@@ -99,9 +100,9 @@ class Reader:
             return []
         return self._rows(
             "candles",
-            f"FINAL WHERE {_IN_MARKETS} AND timeframe = {{timeframe:String}} "
+            f"FINAL WHERE {IN_MARKETS} AND timeframe = {{timeframe:String}} "
             f"AND {_between('open_time')} ORDER BY exchange, instrument, open_time",
-            **_names(markets),
+            **names_of(markets),
             timeframe=str(timeframe),
             start=start,
             end=end,
@@ -132,10 +133,10 @@ class Reader:
             return []
         return self._rows(
             "book_snapshots",
-            f"FINAL WHERE {_IN_MARKETS} AND {_between('as_of')} "
+            f"FINAL WHERE {IN_MARKETS} AND {_between('as_of')} "
             "ORDER BY exchange, instrument, as_of DESC LIMIT 1 BY exchange, instrument, "
             "intDiv(toUnixTimestamp64Nano(as_of) - 1, {step:Int64})",
-            **_names(markets),
+            **names_of(markets),
             step=step_ns,
             start=start,
             end=end,
@@ -151,9 +152,9 @@ class Reader:
             return []
         return self._rows(
             "trades",
-            f"WHERE {_IN_MARKETS} AND {_between('exchange_time')} "
+            f"WHERE {IN_MARKETS} AND {_between('exchange_time')} "
             "ORDER BY exchange, instrument, exchange_time, sequence, trade_id",
-            **_names(markets),
+            **names_of(markets),
             start=start,
             end=end,
         )
@@ -266,10 +267,10 @@ class Reader:
             return []
         wanted = ", ".join(["exchange", "instrument", "open_time", *names])
         found = self._store.query_arrow(
-            f"SELECT {wanted} FROM features FINAL WHERE {_IN_MARKETS} "
+            f"SELECT {wanted} FROM features FINAL WHERE {IN_MARKETS} "
             "AND timeframe = {timeframe:String} AND version = {version:String} "
             f"AND {_between('open_time')} ORDER BY exchange, instrument, open_time",
-            _names(markets)
+            names_of(markets)
             | {"timeframe": str(timeframe), "version": version, "start": start, "end": end},
         )
         columns = (python_values(found.column(name)) for name in wanted.split(", "))
@@ -335,7 +336,8 @@ class Reader:
         return declared.from_arrow(self._store.query_arrow(sql, parameters))
 
 
-def _names(markets: Sequence[Market]) -> dict[str, list[str]]:
+def names_of(markets: Sequence[Market]) -> dict[str, list[str]]:
+    """Return the parameters of `IN_MARKETS`."""
     return {
         "exchanges": [market.exchange for market in markets],
         "instruments": [market.instrument for market in markets],

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine.domain.dataset import Dataset
 from engine.domain.features import FeatureRow
 from engine.domain.job import JobBlock, JobRun
 from engine.domain.market import (
@@ -25,6 +26,10 @@ from engine.domain.market import (
     PerpetualTick,
     Trade,
 )
+from engine.domain.outcome import BarOutcome
+from engine.domain.quality import QualityScore
+from engine.domain.quarantine import QuarantinedRow
+from engine.domain.schedule import Schedule, ScheduledRun
 from engine.domain.sentiment import SentimentAggregate, SentimentScore
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import MarketMood, TextItem
@@ -333,6 +338,8 @@ _TABLES = (
             *map(integer, ("rows", "skipped")),
             text("details"),
             integer("version"),
+            text("host"),
+            integer("pid"),
         ),
     ),
     Table(
@@ -343,6 +350,84 @@ _TABLES = (
             *map(integer, ("rows", "unit_rows")),
             text("run_id"),
             time("written_at"),
+        ),
+    ),
+    Table(
+        "schedules",
+        Schedule,
+        (
+            *map(text, ("name", "job", "every", "settings")),
+            integer("catch_up"),
+            text("origin"),
+            time("since"),
+            *map(boolean, ("is_paused", "is_removed")),
+            integer("version"),
+        ),
+    ),
+    Table(
+        "schedule_runs",
+        ScheduledRun,
+        (
+            text("name"),
+            time("due_at"),
+            boolean("is_by_hand"),
+            *map(text, ("state", "submission_id")),
+            *map(integer, ("attempt", "passed_over")),
+            *map(time, ("started_at", "ended_at")),
+            text("problem"),
+            integer("version"),
+        ),
+    ),
+    Table(
+        "quarantine",
+        QuarantinedRow,
+        (
+            *map(text, ("job", "run_id", "table_name", "source")),
+            integer("row_number"),
+            *map(text, ("reason", "row")),
+            time("quarantined_at"),
+        ),
+    ),
+    Table(
+        "quality_scores",
+        QualityScore,
+        (
+            *map(text, ("table_name", "source")),
+            time("day"),
+            text("measure"),
+            *map(number, ("value", "threshold")),
+            boolean("passed"),
+            integer("rows"),
+            text("run_id"),
+            time("checked_at"),
+        ),
+    ),
+    Table(
+        "outcomes",
+        BarOutcome,
+        (
+            *map(text, ("exchange", "instrument", "timeframe")),
+            time("open_time"),
+            text("horizon"),
+            time("known_at"),
+            text("status"),
+            *map(number, ("forward_return", "net_return_long", "net_return_short")),
+            text("barrier"),
+            time("barrier_time"),
+            number("volatility"),
+            text("version"),
+        ),
+    ),
+    Table(
+        "datasets",
+        Dataset,
+        (
+            *map(text, ("dataset_id", "run_id", "path")),
+            *map(time, ("created_at", "watermark")),
+            text("timeframe"),
+            *map(integer, ("rows", "files")),
+            *map(text, ("sha256", "feature_version", "label_version", "code_version")),
+            *map(text, ("quality", "manifest")),
         ),
     ),
     Table(

@@ -24,6 +24,7 @@ from engine.errors import ConfigError, InstrumentError, VenueError
 from engine.exchanges.registry import exchange
 from engine.exchanges.repair import Fetched
 from engine.features.catalogue import feature_columns
+from engine.job_request import load_job_config
 from engine.simulator.server import SimulatedVenues
 from engine.store.client import Store
 from engine.store.completeness import Selection, verify
@@ -31,6 +32,7 @@ from engine.store.embedded import EmbeddedStore
 from engine.store.reader import Reader
 from engine.store.schema import migrate
 from jobs import backfill as job
+from jobs.run import command
 
 NOW = parse_iso_utc("2026-02-03T14:30:10Z")
 MINUTE = 60 * NS_PER_S
@@ -369,13 +371,13 @@ def test_job_read_from_the_command_line_has_the_configurations_endpoint(tmp_path
             }
         )
     )
-    read = job.read_arguments(
-        ["--config", str(path), "--exchange", "kraken", "--instrument", "BTC-USD",
-         "--from", "2026-02-03", "--to", "2026-02-04T01:00:00Z", "--what", "candles",
-         "--timeframe", "1h"]
+    config = load_job_config(
+        "backfill",
+        path,
+        ["exchange=kraken", "instruments=[BTC-USD]", "begin=2026-02-03",
+         "end=2026-02-04T01:00:00Z", "what=candles", "timeframe=1h"],
     )  # fmt: skip
-    assert read.store_url == f"embedded:{tmp_path}/store"
-    assert read.backfill == BackfillConfig(
+    assert job.request_of(config) == BackfillConfig(
         "kraken",
         ("BTC-USD",),
         parse_iso_utc("2026-02-03T00:00:00Z"),
@@ -389,21 +391,30 @@ def test_job_read_from_the_command_line_has_the_configurations_endpoint(tmp_path
     )
 
 
+def test_job_run_on_a_cluster_leaves_the_last_minutes_to_its_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    config = load_job_config(
+        "backfill", None, ["exchange=kraken", "instruments=[BTC-USD]", "begin=2026-02-03"]
+    )
+    assert job.request_of(config).live
+
+
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("overrides", "words"),
     [
-        (["--from", "yesterday"], "--from 'yesterday' is no time"),
-        (["--from", "2026-02-03", "--what", "books"], "neither trades nor candles"),
-        (
-            ["--from", "2026-02-03", "--set", "simulator.enabled=true"],
-            "venues of this configuration",
-        ),
-        (["--from", "2026-02-03", "--timeframe", "2m"], "--timeframe '2m' is none of 1s, 1m"),
+        (["begin=yesterday"], "begin 'yesterday' is no time"),
+        ([], "begin is missing: backfill needs --set exchange=binance"),
+        (["begin=2026-02-03", "what=books"], "backfill.what: Input should be 'trades' or"),
+        (["begin=2026-02-03", "simulator.enabled=true"], "venues of this configuration"),
+        (["begin=2026-02-03", "timeframe=2m"], "backfill.timeframe: Input should be '1s', '1m'"),
     ],
 )
-def test_job_with_a_wrong_argument_says_which(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+def test_job_with_a_wrong_key_says_which(
+    overrides: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ["--exchange", "kraken", "--instrument", "BTC-USD"]
-    assert job.run([*common, *arguments]) == 2
+    common = ["exchange=kraken", "instruments=[BTC-USD]"]
+    arguments = [part for one in [*common, *overrides] for part in ("--set", one)]
+    assert command("backfill", job.main, arguments) == 2
     assert words in capsys.readouterr().err

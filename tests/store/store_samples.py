@@ -9,6 +9,7 @@ import msgspec
 
 from engine.clock import NS_PER_S, parse_iso_utc
 from engine.config import RetentionConfig
+from engine.domain.dataset import Dataset
 from engine.domain.features import FeatureRow
 from engine.domain.market import (
     BookDelta,
@@ -21,6 +22,9 @@ from engine.domain.market import (
     PerpetualTick,
     Trade,
 )
+from engine.domain.outcome import BarOutcome
+from engine.domain.quality import QualityScore
+from engine.domain.quarantine import QuarantinedRow
 from engine.domain.sentiment import SentimentAggregate, SentimentScore
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import MarketMood, TextItem
@@ -271,6 +275,69 @@ def listing(number: int) -> Listing:
     )
 
 
+def quality(number: int) -> QualityScore:
+    return QualityScore(
+        table_name="candles",
+        source="binance BTC-USDT 1h",
+        day=T0 + number * 24 * HOUR,
+        measure="score" if number % 2 else "completeness",
+        value=0.1 + 0.2,
+        threshold=None if number % 2 else 0.95,
+        passed=number % 2 == 1,
+        rows=24,
+        run_id="check_quality-1",
+        checked_at=T0 + number,
+    )
+
+
+def quarantined(number: int) -> QuarantinedRow:
+    return QuarantinedRow(
+        "import_candles", "run-1", "candles", "c.csv", number, "low is above open or close",
+        '{"low": 9.5}', T0 + number,
+    )  # fmt: skip
+
+
+def outcome(number: int) -> BarOutcome:
+    """Outcome `number`: the even one is whole, the odd one a gap."""
+    opened = T0 + number * HOUR
+    gap = number % 2 == 1
+    return BarOutcome(
+        exchange="binance",
+        instrument="BTC-USDT",
+        timeframe="1h",
+        open_time=opened,
+        horizon="4h",
+        known_at=opened + 5 * HOUR,
+        status="gap" if gap else "whole",
+        forward_return=None if gap else 0.1 + 0.2,
+        net_return_long=None if gap else 0.3,
+        net_return_short=None if gap else -0.3,
+        barrier="" if gap else "upper",
+        barrier_time=None if gap else opened + 2 * HOUR,
+        volatility=0.01,
+        version="1",
+    )
+
+
+def dataset(number: int) -> Dataset:
+    return Dataset(
+        dataset_id=f"dataset-1h-{number}",
+        run_id="export_dataset-1",
+        path="/data/it's here",
+        created_at=T0 + number,
+        watermark=T0,
+        timeframe="1h",
+        rows=1_000,
+        files=2,
+        sha256="ab" * 32,
+        feature_version=FEATURE_VERSION,
+        label_version="1",
+        code_version="0.1.0",
+        quality="passed" if number % 2 else "forced",
+        manifest='{"rows": 1000}',
+    )
+
+
 SAMPLES: dict[str, list[msgspec.Struct]] = {
     "trades": [trade(1), trade(2), uncounted(3)],
     "book_tops": [top(1), top(2), top(4, 0)],
@@ -286,5 +353,9 @@ SAMPLES: dict[str, list[msgspec.Struct]] = {
     "market_mood": [mood(0), mood(1)],
     "features": [features(0), features(1)],
     "signals": [signal(0), signal(1)],
+    "outcomes": [outcome(0), outcome(1)],
+    "datasets": [dataset(0), dataset(1)],
     "dead_letters": [letter(1), letter(2)],
+    "quarantine": [quarantined(1), quarantined(2)],
+    "quality_scores": [quality(0), quality(1)],
 }

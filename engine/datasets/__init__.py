@@ -1,0 +1,1 @@
+"""Training sets: what was known when, joined, and written down with a manifest."""

@@ -1,0 +1,1 @@
+"""A ranking as something to read: Markdown, JSON and one HTML file; pure."""

@@ -1,0 +1,40 @@
+"""Columns of texts to rows of scores: what a replica does with items, for batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.domain.sentiment import SentimentScore
+from engine.domain.text import text_content
+from engine.sentiment.base import SentimentModel
+
+
+def score_texts(
+    model: SentimentModel,
+    text_ids: Sequence[str],
+    titles: Sequence[str],
+    bodies: Sequence[str],
+    scored_at: int,
+) -> list[SentimentScore]:
+    """Score texts; one that cannot be read has no row, never a score of 0.
+
+    Parameters
+    ----------
+    model
+        The same that a running engine holds: equal texts get equal bits.
+    text_ids, titles, bodies
+        The texts, column by column.
+    scored_at
+        Moment that the rows bear, UTC nanoseconds.
+
+    Returns
+    -------
+    list of SentimentScore
+        In the order of the texts.
+    """
+    readings = model.score([text_content(*each) for each in zip(titles, bodies, strict=True)])
+    return [
+        reading.row(text_id, model.name, scored_at)
+        for text_id, reading in zip(text_ids, readings, strict=True)
+        if reading is not None
+    ]

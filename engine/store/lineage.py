@@ -1,0 +1,133 @@
+"""Where something that was served came from: from a signal, or a data set, back to its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.clock import NS_PER_S, iso_utc
+from engine.store.client import Store
+from engine.store.columns import python_values
+from engine.store.tables import table_named
+
+Plain = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A step on the way back: what it is, what is known of it, and what it came from."""
+
+    title: str
+    """What it is, in a few words."""
+    facts: Mapping[str, Plain] = field(default_factory=dict)
+    """What is known of it; times as ISO-8601 UTC."""
+    origins: Sequence[Origin] = ()
+    """What it came from."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {
+            "title": self.title,
+            "facts": dict(self.facts),
+            "origins": [origin.as_dict() for origin in self.origins],
+        }
+
+    def walk(self) -> Iterator[Origin]:
+        """Yield it, and all it came from."""
+        yield self
+        for origin in self.origins:
+            yield from origin.walk()
+
+
+def stored_rows(store: Store, table: str, rest: str, **parameters: Any) -> list[Any]:
+    """Return rows of one of our tables as structs.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    table
+        Its name.
+    rest
+        What follows ``FROM table FINAL``; values as ``{name:Type}``.
+    """
+    declared = table_named(table)
+    sql = f"SELECT {declared.select} FROM {table} FINAL {rest}"
+    return declared.from_arrow(store.query_arrow(sql, parameters))
+
+
+def one_row(store: Store, sql: str, **parameters: Any) -> dict[str, Any]:
+    """Return the first row of a query by column, times as nanoseconds; empty without a row."""
+    found = store.query_arrow(sql, parameters)
+    if not found.num_rows:
+        return {}
+    return {name: python_values(found.column(name))[0] for name in found.column_names}
+
+
+_WRITER = """
+SELECT run_id, unit, min(written_at) AS written FROM job_blocks FINAL
+WHERE job IN {jobs:Array(String)} AND ({unit:String} = '' OR unit = {unit:String})
+    AND written_at >= fromUnixTimestamp64Nano({inserted:Int64})
+    AND run_id IN (SELECT run_id FROM job_runs FINAL
+        WHERE started_at <= fromUnixTimestamp64Nano({latest:Int64}))
+GROUP BY run_id, unit ORDER BY written LIMIT 1
+"""
+
+
+def writer_of(
+    store: Store, jobs: Sequence[str], inserted_at: int, unit: str = "", slack_ns: int = 0
+) -> Origin | None:
+    """Return the run of a job that wrote a row; None where no job did, but a live engine.
+
+    A job notes each block just after it is stored, so a row's block is the first that was noted
+    after the row was written, by a run that had begun by then.
+
+    Parameters
+    ----------
+    store
+        Where runs are recorded.
+    jobs
+        Which may have written it.
+    inserted_at
+        When the store wrote the row, UTC nanoseconds.
+    unit
+        Which unit it belongs to; any where that is not known.
+    slack_ns
+        How much later it may have been: a table may know the second alone.
+    """
+    found = one_row(
+        store,
+        _WRITER,
+        jobs=list(jobs),
+        unit=unit,
+        inserted=inserted_at,
+        latest=inserted_at + slack_ns,
+    )
+    if not found or found["written"] > inserted_at + slack_ns + _LONGEST_INSERT_NS:
+        return None
+    return run_origin(store, found["run_id"], unit=found["unit"])
+
+
+_LONGEST_INSERT_NS = 300 * NS_PER_S
+"""A block that is noted later than this after a row is another one's."""
+
+
+def run_origin(store: Store, run_id: str, **facts: Plain) -> Origin:
+    """Return what is recorded of a run."""
+    runs = stored_rows(store, "job_runs", "WHERE run_id = {run_id:String} LIMIT 1", run_id=run_id)
+    if not runs:
+        return Origin(f"run {run_id}", {**facts, "record": "expired"})
+    run = runs[0]
+    return Origin(
+        f"run {run_id}",
+        {
+            "job": run.job,
+            "outcome": run.outcome,
+            "started_at": iso_utc(run.started_at),
+            "ended_at": None if run.ended_at is None else iso_utc(run.ended_at),
+            "code_version": run.code_version,
+            "submission_id": run.submission_id or None,
+            **facts,
+        },
+    )

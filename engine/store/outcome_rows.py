@@ -1,0 +1,106 @@
+"""Candles that labels are made of, and which of the labels are stored already."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+
+from engine.store.client import Store
+from engine.store.outcome_plan import CANDLES, LabelScope, LabelUnit, candle_parameters
+from engine.store.tables import table_named
+
+
+def read_prices(store: Store, unit: LabelUnit, scope: LabelScope) -> pa.Table:
+    """Return the closed candles that the labels of a unit look at.
+
+    Returns
+    -------
+    Table
+        instrument, open_time (int64, UTC nanoseconds), open, high, low, close, by instrument and
+        time.
+
+    Raises
+    ------
+    StoreUnavailable
+        Where the store does not answer.
+    """
+    return store.query_arrow(
+        "SELECT instrument, toUnixTimestamp64Nano(open_time) AS opened, open, high, low, close "
+        f"{CANDLES} AND open_time >= fromUnixTimestamp64Nano({{start:Int64}}) "
+        "AND open_time < fromUnixTimestamp64Nano({end:Int64}) ORDER BY instrument, open_time",
+        {
+            **candle_parameters(scope, unit.exchange),
+            "start": max(0, unit.start - scope.look_back),
+            "end": unit.closed_until,
+        },
+    ).rename_columns(["instrument", "open_time", "open", "high", "low", "close"])
+
+
+def not_stored(store: Store, rows: pa.Table, unit: LabelUnit, scope: LabelScope) -> pa.Table:
+    """Leave out the rows that are stored as they are.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    rows
+        Of a unit, in the columns and types of the table ``outcomes``.
+    unit, scope
+        Which rows may be stored.
+
+    Raises
+    ------
+    StoreUnavailable
+        Where the store does not answer.
+    """
+    table = table_named("outcomes")
+    stored = store.query_arrow(
+        f"SELECT {table.select} FROM outcomes FINAL WHERE timeframe = {{timeframe:String}} "
+        "AND exchange = {exchange:String} "
+        "AND open_time >= fromUnixTimestamp64Nano({start:Int64}) "
+        "AND open_time < fromUnixTimestamp64Nano({end:Int64}) "
+        "AND has({horizons:Array(String)}, horizon)",
+        {
+            "timeframe": scope.timeframe.value,
+            "exchange": unit.exchange,
+            "start": unit.start,
+            "end": unit.end,
+            "horizons": list(scope.horizons),
+        },
+    )
+    if not stored.num_rows:
+        return rows
+    held = pd.Series(_hashes(stored.cast(rows.schema)))
+    return rows.filter(pa.array(~pd.Series(_hashes(rows)).isin(held)))
+
+
+def outcome_counts(store: Store, scope: LabelScope) -> dict[str, str]:
+    """Return what is stored of a scope, in words: horizon -> rows by status, touches by barrier.
+
+    Raises
+    ------
+    StoreUnavailable
+        Where the store does not answer.
+    """
+    found = store.query_arrow(
+        "SELECT horizon, countIf(status = 'whole') AS whole, countIf(status = 'gap') AS gap, "
+        "countIf(status = 'delisted') AS delisted, countIf(barrier = 'upper') AS upper, "
+        "countIf(barrier = 'lower') AS lower, countIf(barrier = 'both') AS both, "
+        "countIf(barrier = 'vertical') AS vertical FROM outcomes FINAL "
+        "WHERE timeframe = {timeframe:String} "
+        "AND ({exchange:String} = '' OR exchange = {exchange:String}) "
+        "AND (empty({instruments:Array(String)}) OR has({instruments:Array(String)}, instrument)) "
+        "AND has({horizons:Array(String)}, horizon) GROUP BY horizon",
+        {**candle_parameters(scope, scope.exchange), "horizons": list(scope.horizons)},
+    ).to_pylist()
+    rows = {row.pop("horizon"): row for row in found}
+    return {
+        horizon: ", ".join(f"{count:,} {word}" for word, count in rows[horizon].items() if count)
+        for horizon in scope.horizons
+        if horizon in rows
+    }
+
+
+def _hashes(rows: pa.Table) -> pd.Series[int]:
+    """Return 64 bits of each row's content."""
+    return pd.util.hash_pandas_object(rows.to_pandas(), index=False)

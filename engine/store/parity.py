@@ -1,0 +1,247 @@
+"""Whether what a live run stored is what a batch run makes of the stored candles, to the bit."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clock import iso_utc
+from engine.domain.instrument import Market
+from engine.domain.timeframe import Timeframe
+from engine.features.catalogue import FEATURE_NAMES
+from engine.features.grid import Bars, grid_of_columns
+from engine.features.panel import MarketBars, compute_panel
+from engine.features.universe import first_of_each_coin, in_order
+from engine.store.client import Store
+from engine.store.feature_plan import FeatureUnit, Scope, plan_units
+from engine.store.feature_segments import (
+    Columns,
+    StoredRows,
+    keep_books,
+    matched,
+    read_bars,
+    same_bits,
+    snapshots_of,
+    stored_values,
+)
+
+MOST_LISTED = 100
+"""Differences listed of a timeframe; all are counted."""
+
+MOST_OF_A_ROW = 10
+"""Differences listed of one row: where a candle changed, nearly all its features did."""
+
+NEVER = 2**62
+"""Nanoseconds."""
+
+ROW = "row"
+"""Stands for the feature where there is a stored row and no candle for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One value of one bar that is not what the candles make it."""
+
+    market: Market
+    open_time: int
+    """UTC nanoseconds."""
+    feature: str
+    """Its name; `ROW` where the market has no candle to make the row of."""
+    stored: float
+    recomputed: float
+    """NaN where it is missing."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values; a missing number is null."""
+        return {
+            "exchange": self.market.exchange,
+            "instrument": self.market.instrument,
+            "open_time": iso_utc(self.open_time),
+            "feature": self.feature,
+            "stored": None if np.isnan(self.stored) else self.stored,
+            "recomputed": None if np.isnan(self.recomputed) else self.recomputed,
+            "stored_bits": bits(self.stored),
+            "recomputed_bits": bits(self.recomputed),
+        }
+
+
+@dataclass(slots=True)
+class Audit:
+    """What came of comparing one timeframe."""
+
+    timeframe: Timeframe
+    rows: int = 0
+    """Rows of live runs that were compared."""
+    batch_rows: int = 0
+    """Rows that a batch run made: they are not compared."""
+    missing_rows: int = 0
+    """Bars between a market's first and last row that have none: no engine ran."""
+    differing_rows: int = 0
+    differing_values: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    """The first hundred, ascending in time within a segment and market."""
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether every value that was compared is equal, to the bit."""
+        return not self.differing_rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "timeframe": self.timeframe.value,
+            "equal": self.is_equal,
+            "rows": self.rows,
+            "batch_rows": self.batch_rows,
+            "missing_rows": self.missing_rows,
+            "differing_rows": self.differing_rows,
+            "differing_values": self.differing_values,
+            "differences": [each.as_json() for each in self.differences],
+        }
+
+    def note(
+        self, market: Market, open_time: int, values: Sequence[tuple[str, float, float]]
+    ) -> None:
+        """Count a row that differs: feature, stored and recomputed value of each difference."""
+        self.differing_rows += 1
+        self.differing_values += len(values)
+        room = min(MOST_OF_A_ROW, MOST_LISTED - len(self.differences))
+        self.differences += [Difference(market, open_time, *each) for each in values[:room]]
+
+
+def bits(value: float) -> str:
+    """Return a number's 64 bits as hexadecimal.
+
+    Examples
+    --------
+    >>> bits(1.0), bits(1.0000000000000002)
+    ('3ff0000000000000', '3ff0000000000001')
+    """
+    return struct.pack(">d", value).hex()
+
+
+def audit(store: Store, timeframe: Timeframe, scope: Scope) -> Audit:
+    """Compute again what live runs stored, and compare.
+
+    Ranks over the universe are compared over the markets that have a row at the bar.
+
+    Parameters
+    ----------
+    store
+        Where candles and features are.
+    timeframe
+        Of the bars.
+    scope
+        Which bars: those that open from its `begin` on and close by its `end`.
+
+    Raises
+    ------
+    StoreUnavailable
+        Where the store does not answer.
+    """
+    found = Audit(timeframe)
+    # Live runs keep a market however long it is silent.
+    patient = replace(scope, silence_ns=NEVER)
+    planned = {unit.start: unit for unit in plan_units(store, timeframe, patient)}
+    start = timeframe.segment_start(timeframe.floor(scope.begin))
+    for unit in (planned[at] for at in sorted(planned) if at >= start):
+        low = max(unit.start, -(-scope.begin // timeframe.ns) * timeframe.ns)
+        high = min(unit.end, timeframe.floor(scope.end))
+        rows = stored_values(store, timeframe, low, high)
+        if rows:
+            _compare(store, unit, rows, found)
+    return found
+
+
+def _compare(
+    store: Store, unit: FeatureUnit, stored: dict[Market, StoredRows], found: Audit
+) -> None:
+    markets = in_order(stored, unit.scope.configured)
+    members = {member.market: member for member in unit.members}
+    known = [members[market] for market in markets if market in members]
+    beside = [members[unit.reference]] if unit.reference is not None else []
+    held = read_bars(
+        store,
+        [*known, *(m for m in beside if m not in known)],
+        unit.timeframe,
+        unit.warm_up_start,
+        unit.end,
+    )
+    last = {market: int(rows.open_time[-1]) for market, rows in stored.items()}
+    end = max(last.values()) + unit.timeframe.ns
+    grids = {market: _grid(unit, candles, end) for market, candles in held.items()}
+    inputs = _inputs(store, unit, markets, stored, grids)
+    reference = None if unit.reference is None else grids.get(unit.reference)
+    panel = compute_panel(inputs, unit.timeframe, unit.start, reference)
+    for index, each in enumerate(inputs):
+        theirs = stored[each.market]
+        rows, places = matched(panel, index, theirs.open_time)
+        keep_books(panel.values, rows, theirs.values[places])
+        is_live = theirs.available_at > theirs.open_time + unit.timeframe.ns
+        _count(found, theirs, is_live)
+        computed = np.full(theirs.values.shape, np.nan)
+        computed[places] = panel.values[:, rows].T
+        has_bar = np.zeros(len(is_live), dtype=np.bool_)
+        has_bar[places] = True
+        _judge(found, each.market, theirs, computed, has_bar, is_live)
+
+
+def _grid(unit: FeatureUnit, candles: Columns, end: int) -> Bars:
+    return grid_of_columns(candles.time, candles.table, unit.timeframe, unit.warm_up_start, end)
+
+
+def _inputs(
+    store: Store,
+    unit: FeatureUnit,
+    markets: Sequence[Market],
+    stored: dict[Market, StoredRows],
+    grids: dict[Market, Bars],
+) -> list[MarketBars]:
+    """Take of each market the bars that have both a row and a place on its grid."""
+    empty = Bars.of([])
+    wanted = []
+    for market in markets:
+        times, grid = stored[market].open_time, grids.get(market, empty)
+        wanted.append(times[np.isin(times, grid.open_time)])
+    ranked = first_of_each_coin(markets, wanted)
+    books = snapshots_of(store, markets, unit.timeframe, unit.start, unit.end)
+    return [
+        MarketBars(market, grids.get(market, empty), times, marks, books.get(market, ()))
+        for market, times, marks in zip(markets, wanted, ranked, strict=True)
+    ]
+
+
+def _count(found: Audit, rows: StoredRows, is_live: NDArray[np.bool_]) -> None:
+    found.rows += int(is_live.sum())
+    found.batch_rows += int((~is_live).sum())
+    span = int(rows.open_time[-1] - rows.open_time[0]) // found.timeframe.ns + 1
+    found.missing_rows += span - len(rows.open_time)
+
+
+def _judge(
+    found: Audit,
+    market: Market,
+    stored: StoredRows,
+    computed: NDArray[np.float64],
+    has_bar: NDArray[np.bool_],
+    is_live: NDArray[np.bool_],
+) -> None:
+    same = same_bits(stored.values, computed)
+    for row in np.flatnonzero(is_live & ~(has_bar & same.all(axis=1))):
+        open_time = int(stored.open_time[row])
+        if not has_bar[row]:
+            found.note(market, open_time, [(ROW, float("nan"), float("nan"))])
+            continue
+        found.note(
+            market,
+            open_time,
+            [
+                (FEATURE_NAMES[i], float(stored.values[row, i]), float(computed[row, i]))
+                for i in np.flatnonzero(~same[row])
+            ],
+        )

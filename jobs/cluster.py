@@ -1,0 +1,113 @@
+"""The Ray cluster that a job runs on: the one it was submitted to, a named one, or its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from typing import Any
+
+import ray
+from ray.exceptions import AuthenticationError, RayError
+
+from engine.actors.placement import NAMESPACE
+from engine.config import Config
+from engine.errors import StartError
+from engine.store.endpoint import StoreEndpoint
+from jobs.stopping import Stopped, listen
+
+PATIENCE_S = 30.0
+"""For the engine's answer to where its store is."""
+
+NICENESS = 15
+"""Of Ray's workers. A job's own process shares the machine with live actors, and gives way too."""
+
+
+def address_of(config: Config) -> str | None:
+    """Return the cluster to join; None where the job starts its own."""
+    return os.environ.get("RAY_ADDRESS") or config.ray.address
+
+
+def join_ray(config: Config, cleanup: ExitStack) -> None:
+    """Join the cluster that is named or that this job was submitted to, or start one here.
+
+    Raises
+    ------
+    StartError
+        Where it cannot be joined or started.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = address_of(config)
+    common: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "log_to_driver": False,
+        "logging_level": "error",
+    }
+    if address is None:
+        folder = tempfile.mkdtemp(prefix="engine-job-")
+        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        common |= {
+            "num_cpus": _cores_here(),
+            "object_store_memory": config.ray.object_store_mb * 2**20,
+            "include_dashboard": False,
+            "_temp_dir": folder,
+        }
+    try:
+        ray.init(address=address, **common)
+    except AuthenticationError:
+        raise StartError(
+            f"the cluster {address} refuses the token, or none is here: set RAY_AUTH_TOKEN, or "
+            "copy the cluster's ~/.ray/auth_token here"
+        ) from None
+    except SystemExit:  # Ray's own answer to SIGTERM, until we listen again
+        raise Stopped from None
+    except Exception as error:  # noqa: BLE001 - Ray raises it bare where its start takes too long
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        where = f"the cluster {address} cannot be joined" if address else "Ray cannot be started"
+        raise StartError(f"{where}: {first}") from None
+    cleanup.callback(ray.shutdown)
+    listen()
+    if address is not None:
+        os.nice(max(0, NICENESS - os.nice(0)))
+
+
+def quieten() -> None:
+    """Leave Ray Data's own accounts of what it does to its log files: the job gives its own."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.print_on_execution_start = False
+    # An error keeps its type and its text on its way here.
+    context.raise_original_map_exception = True
+    # What goes wrong arrives as an exception, and is said once.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def engines_store() -> StoreEndpoint | None:
+    """Ask the engine on this cluster for its store; None where there is none."""
+    if not ray.is_initialized():
+        return None
+    try:
+        supervisor: Any = ray.get_actor("supervisor", namespace=NAMESPACE)
+        found: Any = ray.get(supervisor.store_endpoint.remote(), timeout=PATIENCE_S)
+    except (ValueError, RayError):
+        return None
+    return found if isinstance(found, StoreEndpoint) else None
+
+
+def cores() -> int:
+    """Return the real cores of all nodes: logical CPUs may be more, for idle actors' sake.
+
+    Machines are taken to be as large as this one.
+    """
+    nodes: Any = ray.nodes
+    alive = [node for node in nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    logical = sum(int(node["Resources"]["CPU"]) for node in alive)
+    machines = {node["NodeManagerHostname"] for node in alive}
+    return max(1, min(logical, _cores_here() * len(machines)))
+
+
+def _cores_here() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

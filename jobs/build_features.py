@@ -46,6 +46,9 @@ def main(config: Config) -> Summary:
         scope = _scope(config, run.started_at)
         units = [unit for each in timeframes for unit in plan_units(run.store, each, scope)]
         _refuse_nothing(units, scope, timeframes)
+        without = [each.value for each in timeframes if all(u.timeframe != each for u in units)]
+        if without:
+            run.note("without candles", ", ".join(without))
         left = todo(units, run.done_units())
         if len(left) < len(units):
             run.skip("segments that are stored already", len(units) - len(left))

@@ -87,7 +87,7 @@ def check_candles(run: Run, scope: Scope) -> Verdict:
             found += _keep(run, measured)
             if run.section.quarantine:
                 candles.set_aside(series, run.run_id)
-            progress.advance(len(measured))
+            progress.advance(len(measured), rows=series.rows)
     return Verdict(tuple(found), candles.missing)
 
 
@@ -161,9 +161,11 @@ def _tell(run: Run, verdict: Verdict) -> None:
     if run.section.quarantine:
         _count_quarantined(run)
     for name, (source, measure) in verdict.worst.items():
-        run.note(name, f"{measure.text}, at worst: {source}")
+        where = f", at worst: {source}" if measure.soundness < 1.0 else ""
+        run.note(name, measure.text + where)
     failing = verdict.problems
-    for number, problem in enumerate(failing[:MOST_SAID], start=1):
+    # One alone is the run's problem, said last.
+    for number, problem in enumerate(failing[:MOST_SAID] if len(failing) > 1 else (), start=1):
         run.note(f"problem {number}", problem)
     if len(failing) > MOST_SAID:
         run.note("and", f"{len(failing) - MOST_SAID} more, in quality_scores")

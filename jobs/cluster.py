@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+import warnings
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,7 +19,7 @@ from engine.errors import StartError
 from engine.store.endpoint import StoreEndpoint
 from jobs.stopping import Stopped, listen
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 """For the engine's answer to where its store is."""
 
 NICENESS = 15
@@ -82,19 +83,31 @@ def quieten() -> None:
     # An error keeps its type and its text on its way here.
     context.raise_original_map_exception = True
     # What goes wrong arrives as an exception, and is said once.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data")
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
 def engines_store() -> StoreEndpoint | None:
-    """Ask the engine on this cluster for its store; None where there is none."""
+    """Ask the engine on this cluster for its store; None where none runs there.
+
+    Raises
+    ------
+    StartError
+        Where one runs and does not answer: another store would not be the one that is meant.
+    """
     if not ray.is_initialized():
         return None
     try:
         supervisor: Any = ray.get_actor("supervisor", namespace=NAMESPACE)
-        found: Any = ray.get(supervisor.store_endpoint.remote(), timeout=PATIENCE_S)
-    except (ValueError, RayError):
+    except ValueError:
         return None
-    return found if isinstance(found, StoreEndpoint) else None
+    try:
+        found: StoreEndpoint = ray.get(supervisor.store_endpoint.remote(), timeout=PATIENCE_S)
+    except RayError as error:
+        raise StartError(
+            f"the engine on this cluster does not say where its store is ({type(error).__name__})"
+        ) from None
+    return found
 
 
 def cores() -> int:

@@ -156,7 +156,8 @@ def _tables(
 ) -> Iterator[pa.Table]:
     """Yield the rows of every stretch, in order, while the next ones are being read."""
     make = partial(_make, endpoint, request, list(parts))
-    dataset = ray.data.range(len(parts), override_num_blocks=len(parts)).map_batches(
+    places = [{"id": place} for place in range(len(parts))]
+    dataset = ray.data.from_items(places, override_num_blocks=len(parts)).map_batches(
         make,
         batch_size=1,
         batch_format="pyarrow",

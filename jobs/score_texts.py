@@ -12,6 +12,7 @@ it began: a batch that is scored twice, since its replica died, gives the same r
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, Dataset
+from ray.util.annotations import RayDeprecationWarning
 
 from engine.config import Config
 from engine.errors import StartError
@@ -209,17 +211,23 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
     texts: Dataset = ray.data.read_datasource(
         source, override_num_blocks=tasks, num_cpus=OTHER_CPUS
     )
-    scores: Dataset = texts.map_batches(
-        scorer,
-        fn_constructor_kwargs={"model": work.model, "scored_at": run.started_at},
-        batch_size=section.batch_texts,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(min_size=1, max_size=replicas, initial_size=min(replicas, tasks)),
-        num_cpus=REPLICA_CPUS,
-        num_gpus=section.num_gpus or None,
-        max_restarts=RESTARTS,
-        max_task_retries=RESTARTS,
-    )
+    with warnings.catch_warnings():
+        # Ray has no named parameter yet that bounds restarts; without a bound a replica that
+        # cannot live is started for ever.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        scores: Dataset = texts.map_batches(
+            scorer,
+            fn_constructor_kwargs={"model": work.model, "scored_at": run.started_at},
+            batch_size=section.batch_texts,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(
+                min_size=1, max_size=replicas, initial_size=min(replicas, tasks)
+            ),
+            num_cpus=REPLICA_CPUS,
+            num_gpus=section.num_gpus or None,
+            max_restarts=RESTARTS,
+            max_task_retries=RESTARTS,
+        )
     counts: Dataset = scores.map_batches(
         write, batch_size=None, batch_format="pyarrow", num_cpus=OTHER_CPUS
     )

@@ -72,6 +72,16 @@ def alive_nodes() -> list[str]:
     return sorted(node["NodeID"] for node in listed() if node["Alive"])
 
 
+def is_head_node() -> bool:
+    """Say whether this process is on the cluster's head node, where submitted jobs run."""
+    listed: Any = ray.nodes
+    mine = ray.get_runtime_context().get_node_id()
+    return any(
+        node["NodeID"] == mine and "node:__internal_head__" in node["Resources"]
+        for node in listed()
+    )
+
+
 def kill(handle: Handle, *, restart: bool) -> None:
     """End an actor's process; with `restart` Ray starts it anew."""
     ray.kill(handle, no_restart=not restart)

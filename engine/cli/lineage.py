@@ -37,7 +37,7 @@ def lineage(
     if as_json:
         typer.echo(json.dumps(origin.as_dict(), indent=2))
     else:
-        Console(highlight=False).print(tree(origin), soft_wrap=True)
+        Console(highlight=False).print(tree(origin))
 
 
 def _found(store: Store, name: str) -> Origin:
@@ -64,9 +64,13 @@ def tree(origin: Origin) -> Tree:
 
 def _line(origin: Origin) -> Text:
     line = Text(origin.title, "bold")
-    for name, value in origin.facts.items():
-        if value is not None:
-            line.append(f"\n{name.replace('_', ' ')} ", "dim").append(_plain(value), "not bold")
+    told = [
+        Text(f"{name.replace('_', ' ')} ", "dim").append(_plain(value), "not dim")
+        for name, value in origin.facts.items()
+        if value is not None
+    ]
+    if told:
+        line.append("\n").append_text(Text(" · ", "not bold").join(told))
     return line
 
 

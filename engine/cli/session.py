@@ -24,7 +24,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from engine.actors.agent_port import own_agent_port
-from engine.actors.placement import kill, place
+from engine.actors.placement import is_head_node, kill, place
 from engine.actors.plan import Plan, make_plan
 from engine.actors.submission import JobServer
 from engine.actors.supervisor import Supervisor
@@ -133,7 +133,7 @@ class Session:
                 raise StartError(
                     f"the cluster {ray_config.address} cannot be joined: {first}"
                 ) from None
-            self._know_jobs(context.dashboard_url, is_here=_is_head())
+            self._know_jobs(context.dashboard_url, is_here=is_head_node())
             return
         self._tell("starting a local Ray cluster")
         # Whoever submits a job with Ray's own command means this interpreter by `python`.
@@ -278,15 +278,6 @@ class Session:
 
         ray.get(self._supervisor.drain.remote(), timeout=DRAIN_PATIENCE_S)
         kill(self._supervisor, restart=False)
-
-
-def _is_head() -> bool:
-    """Say whether this process is on the cluster's head node, where jobs run."""
-    nodes: Any = ray.nodes
-    mine = ray.get_runtime_context().get_node_id()
-    return any(
-        node["NodeID"] == mine and "node:__internal_head__" in node["Resources"] for node in nodes()
-    )
 
 
 def _get(reference: Any) -> Any:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from engine.domain.timeframe import Timeframe
 from engine.imports.files import ImportFile, content_hash
+from engine.imports.keys import RowKeys, digests_of, disordered, joined, keys_of, order_of
 from engine.imports.problem import REASONS, Flaw, ImportProblem, reason_of
 from engine.imports.reading import TableFile
-from engine.imports.rows import FileForm, Floats, Reading, Rows, check, file_form, read_rows
+from engine.imports.rows import FileForm, Reading, Rows, check, file_form, read_rows
 from engine.imports.runs import Runs, Times, runs_of, within
 
 DUPLICATES = "equal to another row"
@@ -117,16 +118,6 @@ class Census:
         self.left_out[why] += len(fresh)
 
 
-@dataclass(slots=True)
-class _Keys:
-    """What is held of each row while a file is looked at."""
-
-    codes: NDArray[np.int32]
-    times: Times
-    digests: NDArray[np.uint64]
-    idle: NDArray[np.bool_]
-
-
 def take_census(file: ImportFile, how: Reading) -> Census:
     """Look at a file.
 
@@ -144,18 +135,18 @@ def take_census(file: ImportFile, how: Reading) -> Census:
     for rows in read_rows(opened, form, how):
         check(rows)
         _not_before_its_time(rows, how)
-        parts.append(_keys(rows, instruments))
+        parts.append(keys_of(rows, instruments))
         flaws.append(rows.flaws)
-    keys = _joined(parts)
+    keys = joined(parts)
     flaw = np.concatenate(flaws) if flaws else np.empty(0, np.uint8)
     names = list(instruments)
-    order = _order(keys)
+    order = order_of(keys)
     timeframe = how.timeframe or _told_timeframe(file, keys, order)
     flaw[(flaw == Flaw.SOUND) & (keys.times % timeframe.ns != 0)] = Flaw.OFF_GRID
     census = Census(
         file, form, timeframe, content_hash(file.path), stamp, len(flaw), flaw == Flaw.SOUND,
         np.empty(0, np.int64), np.empty(0, np.uint8), _malformed(opened), Counter(),
-        _disordered(keys, flaw), {}, {},
+        disordered(keys, flaw), {}, {},
     )  # fmt: skip
     _find_repeats(keys, flaw, order, census)
     census.flawed = np.flatnonzero(flaw)
@@ -172,7 +163,7 @@ def keys_within(
     """Return a file's kept rows within stretches: instrument -> places, times, digests."""
     found: dict[str, list[tuple[NDArray[np.int64], Times, NDArray[np.uint64]]]] = {}
     for rows in read_rows(TableFile(census.file), census.form, how):
-        digests = _digests(rows.values)
+        digests = digests_of(rows.values)
         places = np.arange(rows.first, rows.first + len(rows.times))
         kept = census.keep[places]
         for code, name in enumerate(rows.instruments):
@@ -180,7 +171,11 @@ def keys_within(
                 mine = kept & (rows.codes == code) & within(rows.times, wanted[name])
                 found.setdefault(name, []).append((places[mine], rows.times[mine], digests[mine]))
     return {
-        name: tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[misc]  # three columns in, three out
+        name: (
+            np.concatenate([places for places, _, _ in parts]),
+            np.concatenate([times for _, times, _ in parts]),
+            np.concatenate([digests for _, _, digests in parts]),
+        )
         for name, parts in found.items()
     }
 
@@ -229,53 +224,7 @@ def _not_before_its_time(rows: Rows, how: Reading) -> None:
     rows.flaws[future] = Flaw.FUTURE
 
 
-def _keys(rows: Rows, instruments: dict[str, int]) -> _Keys:
-    places = [instruments.setdefault(name, len(instruments)) for name in rows.instruments]
-    codes = np.array([*places, -1], np.int32)[rows.codes]  # -1 is the last: no instrument
-    return _Keys(codes, rows.times, _digests(rows.values), rows.values["volume"] == 0)
-
-
-def _joined(parts: Sequence[_Keys]) -> _Keys:
-    if not parts:
-        nothing = np.empty(0, np.int64)
-        return _Keys(
-            nothing.astype(np.int32), nothing, nothing.astype(np.uint64), nothing.astype(bool)
-        )
-    return _Keys(
-        np.concatenate([part.codes for part in parts]),
-        np.concatenate([part.times for part in parts]),
-        np.concatenate([part.digests for part in parts]),
-        np.concatenate([part.idle for part in parts]),
-    )
-
-
-def _digests(values: Mapping[str, Floats]) -> NDArray[np.uint64]:
-    """Return a number for each row that other values change."""
-    digests: NDArray[np.uint64] | None = None
-    for name in sorted(values):
-        column = values[name] + 0.0  # minus zero is zero
-        column[np.isnan(column)] = np.nan  # there are many NaNs
-        bits = column.view(np.uint64)
-        digests = bits * np.uint64(_MIX) if digests is None else (digests ^ bits) * np.uint64(_MIX)
-        digests ^= digests >> np.uint64(29)
-    if digests is None:
-        raise TypeError("a row without values has no digest")
-    return digests
-
-
-_MIX = 0x9E3779B97F4A7C15
-"""An odd number whose bits are evenly spread: 2^64 over the golden ratio."""
-
-
-def _order(keys: _Keys) -> NDArray[np.int64]:
-    """Return the rows' places by instrument and time; equal ones as they come."""
-    steps = np.diff(keys.codes)
-    if not ((steps < 0) | ((steps == 0) & (np.diff(keys.times) < 0))).any():
-        return np.arange(len(keys.codes))  # as most files are
-    return np.lexsort((keys.times, keys.codes))
-
-
-def _told_timeframe(file: ImportFile, keys: _Keys, order: NDArray[np.int64]) -> Timeframe:
+def _told_timeframe(file: ImportFile, keys: RowKeys, order: NDArray[np.int64]) -> Timeframe:
     """Tell the timeframe from the most frequent distance between an instrument's rows."""
     # Rows with bad prices too: their times are as good as any.
     order = order[(keys.times[order] > 0) & (keys.codes[order] >= 0)]
@@ -284,8 +233,8 @@ def _told_timeframe(file: ImportFile, keys: _Keys, order: NDArray[np.int64]) -> 
     distances = distances[distances > 0]
     if not len(distances):
         raise ImportProblem(
-            f"{file.name}: no symbol has two rows, so the timeframe cannot be told; name it with "
-            "--set timeframe=1h"
+            f"{file.name}: no symbol has two rows with a time since 2009, so the timeframe cannot "
+            "be told; name it with --set timeframe=1h"
         )
     lengths, numbers = np.unique(distances, return_counts=True)
     length = int(lengths[np.argmax(numbers)])
@@ -310,17 +259,8 @@ def _malformed(opened: TableFile) -> NDArray[np.int64]:
     return np.array(sorted(number for number, _ in opened.malformed), np.int64)
 
 
-def _disordered(keys: _Keys, flaw: NDArray[np.uint8]) -> int:
-    """Count the sound rows whose time is below that of the row before, of their instrument."""
-    sound = flaw == Flaw.SOUND
-    codes, times = keys.codes[sound], keys.times[sound]
-    order = np.argsort(codes, kind="stable")
-    back = (np.diff(times[order]) < 0) & (np.diff(codes[order]) == 0)
-    return int(np.count_nonzero(back))
-
-
 def _find_repeats(
-    keys: _Keys, flaw: NDArray[np.uint8], order: NDArray[np.int64], census: Census
+    keys: RowKeys, flaw: NDArray[np.uint8], order: NDArray[np.int64], census: Census
 ) -> None:
     """Keep the first of equal rows; mark all rows of a bar that say different things."""
     order = order[flaw[order] == Flaw.SOUND]
@@ -339,7 +279,7 @@ def _find_repeats(
     census.drop(order[same & ~torn], DUPLICATES)
 
 
-def _choose(keys: _Keys, names: Sequence[str], how: Reading, census: Census) -> None:
+def _choose(keys: RowKeys, names: Sequence[str], how: Reading, census: Census) -> None:
     """Leave out what was not asked for, intervals that still form, and those without trades."""
     asked = np.array([not how.wanted or name in how.wanted for name in names] + [False])
     inside = (keys.times >= how.begin) & (keys.times < how.end) & asked[keys.codes]
@@ -355,7 +295,7 @@ def _choose(keys: _Keys, names: Sequence[str], how: Reading, census: Census) -> 
     census.flawed, census.flaws = census.flawed[concerns], census.flaws[concerns]
 
 
-def _cover(keys: _Keys, names: Sequence[str], order: NDArray[np.int64], census: Census) -> None:
+def _cover(keys: RowKeys, names: Sequence[str], order: NDArray[np.int64], census: Census) -> None:
     """Say what each instrument's rows cover, then leave out those without trades."""
     step = census.timeframe.ns
     order = order[census.keep[order]]

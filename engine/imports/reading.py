@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -169,25 +170,18 @@ class TableFile:
             yield from opened
 
 
-class _told:  # noqa: N801 - reads as a statement
-    """Turns what Arrow raises over a file into one sentence."""
-
-    def __init__(self, file: ImportFile) -> None:
-        self._file = file
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FileNotFoundError):
-            raise ImportProblem(f"{self._file.path} is not there (any more)") from None
-        if isinstance(error, PermissionError):
-            raise ImportProblem(f"{self._file.path} may not be read by this user") from None
-        if isinstance(error, pa.ArrowException | OSError | UnicodeDecodeError | csv.Error):
-            first = str(error).strip().splitlines()[0] if str(error).strip() else "unreadable"
-            raise ImportProblem(
-                f"{self._file.name} cannot be read as {self._file.form}: {first}"
-            ) from None
+@contextmanager
+def _told(file: ImportFile) -> Iterator[None]:
+    """Turn what Arrow raises over a file into one sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ImportProblem(f"{file.path} is not there (any more)") from None
+    except PermissionError:
+        raise ImportProblem(f"{file.path} may not be read by this user") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
+        first = next(iter(str(error).strip().splitlines()), "unreadable")
+        raise ImportProblem(f"{file.name} cannot be read as {file.form}: {first}") from None
 
 
 def _header(path: str) -> list[str]:

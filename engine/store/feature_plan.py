@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from engine.clock import NS_PER_S
@@ -22,6 +21,13 @@ from engine.features.segment import segment_end
 from engine.features.universe import Member, in_order, reference_at
 from engine.features.warm_up import WARM_UP_BARS
 from engine.store.client import Store
+from engine.store.feature_inputs import (
+    Series,
+    delistings,
+    stored_books,
+    stored_features,
+    stored_series,
+)
 
 SETTLED_NS = 30 * NS_PER_S
 """Bars that ended so lately are left to the live run: their candles may not be stored yet."""
@@ -29,7 +35,6 @@ SETTLED_NS = 30 * NS_PER_S
 RULES = "1"
 """Part of every fingerprint: changes where this code would make other rows of the same input."""
 
-_STARTS = {"hour": "toStartOfHour({})", "day": "toStartOfDay({})", "month": "toStartOfMonth({})"}
 _NAMES = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
@@ -107,41 +112,6 @@ class FeatureUnit:
         return max(0, self.start - WARM_UP_BARS * self.timeframe.ns)
 
 
-@dataclass(slots=True)
-class _Series:
-    """What is stored of one market's candles, by segment."""
-
-    segments: list[int] = field(default_factory=list)
-    """Starts, ascending, of those that hold a candle."""
-    opens: list[int] = field(default_factory=list)
-    """Of each, the open time of its first candle."""
-    marks: list[str] = field(default_factory=list)
-    """Of each, the number and hash of its candles."""
-    last_open: int = 0
-
-    @property
-    def first_open(self) -> int:
-        """Open time of the first candle."""
-        return self.opens[0]
-
-    def read_by(self, start: int, warm_up_start: int) -> list[tuple[int, str]]:
-        """Return what a segment reads: its own, the warm-up's, and the close before that."""
-        low = max(0, bisect_right(self.segments, warm_up_start) - 1)
-        if low and self.opens[low] > warm_up_start:
-            low -= 1
-        high = bisect_right(self.segments, start)
-        return list(zip(self.segments[low:high], self.marks[low:high], strict=True))
-
-    def may_have_bars(self, start: int, end: int, timeframe: Timeframe, silence_ns: int) -> bool:
-        """Say whether it may have bars in a segment: candles, or flat ones behind them."""
-        if self.first_open >= end:
-            return False
-        if bisect_left(self.segments, end) > bisect_left(self.segments, start):
-            return True
-        last = self.segments[bisect_left(self.segments, start) - 1]
-        return start - segment_end(last, timeframe) <= silence_ns
-
-
 def plan_units(store: Store, timeframe: Timeframe, scope: Scope) -> list[FeatureUnit]:
     """Return the units of one timeframe that hold a candle, ascending in time.
 
@@ -159,41 +129,49 @@ def plan_units(store: Store, timeframe: Timeframe, scope: Scope) -> list[Feature
     StoreUnavailable
         Where the store does not answer.
     """
-    series = _series(store, timeframe)
-    if not series:
-        return []
-    delisted = _delisted(store)
+    series = stored_series(store, timeframe)
+    delisted = delistings(store)
     markets = in_order(series, scope.configured)
     members = [Member(m, series[m].first_open, delisted.get(m)) for m in markets]
     over: dict[str, int] = {}
     for market, its in series.items():
         closed = its.last_open + timeframe.ns
         over[market.exchange] = max(over.get(market.exchange, 0), closed)
-    starts = sorted({start for its in series.values() for start in its.segments})
-    stored = _stored(store, timeframe)
-    books = _books(store, timeframe)
+    stored = stored_features(store, timeframe)
+    books = stored_books(store, timeframe)
     units = []
-    for start in starts:
+    for start in sorted({start for its in series.values() for start in its.segments}):
         end = segment_end(start, timeframe)
         if end <= scope.begin or start + timeframe.ns > scope.end:
             continue
-        here = [
-            member
-            for member in members
-            if series[member.market].may_have_bars(start, end, timeframe, scope.silence_ns)
-        ]
-        known = [m for m in members if m.first_open < end]
-        reference = reference_at(known, scope.reference, start, scope.configured)
-        if reference is not None and all(m.market != reference for m in here):
-            here += [m for m in known if m.market == reference]
+        here, reference = _members_of(members, series, timeframe, start, scope)
         latest = timeframe.floor(min(end, scope.end))
         through = {exchange: min(at, latest) for exchange, at in sorted(over.items())}
         unit = FeatureUnit(
-            timeframe, start, tuple(_as_of(m, end) for m in here), reference, through, scope, "",
-            stored.get(start, 0),
-        )  # fmt: skip
-        units.append(_with_fingerprint(unit, series, books))
+            timeframe, start, here, reference, through, scope, "", stored.get(start, 0)
+        )
+        units.append(replace(unit, fingerprint=_fingerprint(unit, series, books)))
     return units
+
+
+def _members_of(
+    members: Sequence[Member],
+    series: Mapping[Market, Series],
+    timeframe: Timeframe,
+    start: int,
+    scope: Scope,
+) -> tuple[tuple[Member, ...], Market | None]:
+    """Return the markets that a segment needs, and its reference."""
+    end = segment_end(start, timeframe)
+    known = [member for member in members if member.first_open < end]
+    reference = reference_at(known, scope.reference, start, scope.configured)
+    needed = tuple(
+        _as_of(member, end)
+        for member in known
+        if member.market == reference
+        or series[member.market].may_have_bars(start, end, timeframe, scope.silence_ns)
+    )
+    return needed, reference
 
 
 def _as_of(member: Member, end: int) -> Member:
@@ -203,18 +181,15 @@ def _as_of(member: Member, end: int) -> Member:
     return Member(member.market, member.first_open)
 
 
-def _with_fingerprint(
-    unit: FeatureUnit, series: Mapping[Market, _Series], books: Mapping[tuple[Market, int], str]
-) -> FeatureUnit:
+def _fingerprint(
+    unit: FeatureUnit, series: Mapping[Market, Series], books: Mapping[tuple[Market, int], str]
+) -> str:
     scope = unit.scope
+    venues = {member.market.exchange for member in unit.members}
     told = {
         "rules": [RULES, FEATURE_VERSION, scope.silence_ns],
         "reference": unit.reference,
-        "through": {
-            exchange: at
-            for exchange, at in unit.through.items()
-            if any(member.market.exchange == exchange for member in unit.members)
-        },
+        "through": {venue: at for venue, at in unit.through.items() if venue in venues},
         "bars": [max(scope.begin, unit.start), min(scope.end, unit.end)] if scope.begin else [],
         "rows": [scope.exchange, scope.instruments],
         "members": [
@@ -227,76 +202,7 @@ def _with_fingerprint(
             for member in unit.members
         ],
     }
-    digest = hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
-    return FeatureUnit(
-        unit.timeframe, unit.start, unit.members, unit.reference, unit.through, scope, digest,
-        unit.stored,
-    )  # fmt: skip
-
-
-def _segment_of(timeframe: Timeframe, column: str) -> str:
-    start = _STARTS[timeframe.segment_span].format(column)
-    return f"toUnixTimestamp64Nano(toDateTime64({start}, 9, 'UTC'))"
-
-
-def _series(store: Store, timeframe: Timeframe) -> dict[Market, _Series]:
-    found = store.query_arrow(
-        f"SELECT exchange, instrument, {_segment_of(timeframe, 'open_time')} AS segment, "
-        "count() AS candles, groupBitXor(cityHash64(open_time, open, high, low, close, volume, "
-        "ifNull(vwap, nan), ifNull(twap, nan), ifNull(taker_buy_volume, nan))) AS hash, "
-        "toUnixTimestamp64Nano(min(open_time)) AS first_open, "
-        "toUnixTimestamp64Nano(max(open_time)) AS last_open "
-        "FROM candles FINAL WHERE timeframe = {timeframe:String} AND is_closed "
-        "GROUP BY exchange, instrument, segment ORDER BY exchange, instrument, segment",
-        {"timeframe": timeframe.value},
-    )
-    series: dict[Market, _Series] = {}
-    for row in found.to_pylist():
-        market = Market(row["exchange"], row["instrument"])
-        its = series.setdefault(market, _Series())
-        its.segments.append(row["segment"])
-        its.opens.append(row["first_open"])
-        its.marks.append(f"{row['candles']} {row['hash']:x}")
-        its.last_open = row["last_open"]
-    return series
-
-
-def _books(store: Store, timeframe: Timeframe) -> dict[tuple[Market, int], str]:
-    """Return number and hash of the snapshots by market and segment."""
-    found = store.query_arrow(
-        "SELECT exchange, instrument, "
-        f"{_segment_of(timeframe, 'addNanoseconds(as_of, -1)')} AS segment, count() AS books, "
-        "groupBitXor(cityHash64(as_of, receive_time, spread_bps, imbalance, microprice, "
-        "bid_prices[1], ask_prices[1])) AS hash FROM book_snapshots FINAL "
-        "GROUP BY exchange, instrument, segment"
-    )
-    return {
-        (Market(row["exchange"], row["instrument"]), row["segment"]): (
-            f"{row['books']} {row['hash']:x}"
-        )
-        for row in found.to_pylist()
-    }
-
-
-def _delisted(store: Store) -> dict[Market, int]:
-    """Return when trading of each market ended, as the registry knows it last."""
-    found = store.query_arrow(
-        "SELECT exchange, instrument, toUnixTimestamp64Nano(assumeNotNull(ended)) AS ended FROM "
-        "(SELECT exchange, instrument, argMax(tuple(delisted_at), valid_from).1 AS ended "
-        "FROM instruments FINAL GROUP BY exchange, instrument) WHERE isNotNull(ended)"
-    )
-    return {Market(row["exchange"], row["instrument"]): row["ended"] for row in found.to_pylist()}
-
-
-def _stored(store: Store, timeframe: Timeframe) -> dict[int, int]:
-    """Return how many rows of this catalogue are stored, by segment."""
-    found = store.query_arrow(
-        f"SELECT {_segment_of(timeframe, 'open_time')} AS segment, count() AS rows "
-        "FROM features WHERE timeframe = {timeframe:String} AND version = {version:String} "
-        "GROUP BY segment",
-        {"timeframe": timeframe.value, "version": FEATURE_VERSION},
-    )
-    return {row["segment"]: row["rows"] for row in found.to_pylist()}
+    return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
 
 
 def todo(units: Sequence[FeatureUnit], done: Mapping[str, set[str]]) -> list[FeatureUnit]:

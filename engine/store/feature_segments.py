@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,116 +10,26 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.domain.instrument import Market
-from engine.domain.market import BookSnapshot
-from engine.domain.timeframe import Timeframe
 from engine.features.books import BOOK_FEATURE_NAMES
-from engine.features.catalogue import FEATURE_INDEX, FEATURE_NAMES, FEATURE_VERSION
+from engine.features.catalogue import FEATURE_INDEX
 from engine.features.columns import panel_columns
-from engine.features.grid import BAR_FIELDS, Bars, grid_of_columns
+from engine.features.grid import Bars, grid_of_columns
 from engine.features.panel import MarketBars, Panel, compute_panel
 from engine.features.universe import Member, belongs, first_of_each_coin
 from engine.indicators.base import Array
 from engine.store.client import Store
 from engine.store.feature_plan import FeatureUnit
-from engine.store.reader import Reader
-
-Times = NDArray[np.int64]
-
-_IN_MARKETS = (
-    "(exchange, instrument) IN (SELECT arrayJoin("
-    "arrayZip({exchanges:Array(String)}, {instruments:Array(String)})))"
+from engine.store.feature_reading import (
+    Columns,
+    StoredRows,
+    Times,
+    read_bars,
+    snapshots_of,
+    stored_values,
 )
-_CANDLES = (
-    f"SELECT exchange, instrument, open_time, {', '.join(BAR_FIELDS)} FROM candles FINAL "
-    f"WHERE {_IN_MARKETS} AND timeframe = {{timeframe:String}} AND is_closed AND "
-)
+
+_NONE = np.empty(0, dtype=np.bool_)
 _BOOK_INDEX = [FEATURE_INDEX[name] for name in BOOK_FEATURE_NAMES]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
-    """Times of some rows of one market, ascending, and a table of their values."""
-
-    time: Times
-    table: Array
-
-
-def read_bars(
-    store: Store, members: Iterable[Member], timeframe: Timeframe, start: int, end: int
-) -> dict[Market, Columns]:
-    """Read closed candles of many markets that open in ``[start, end)``, and the last one before.
-
-    The one before is read where no candle opens at `start` and the market is older than that:
-    intervals without trades take its close.
-    """
-    known = list(members)
-    held = _candles(
-        store,
-        [member.market for member in known],
-        timeframe,
-        "open_time >= fromUnixTimestamp64Nano({start:Int64}) "
-        "AND open_time < fromUnixTimestamp64Nano({end:Int64}) "
-        "ORDER BY exchange, instrument, open_time",
-        start=start,
-        end=end,
-    )
-    late = [
-        member.market
-        for member in known
-        if member.first_open < start
-        and (member.market not in held or held[member.market].time[0] > start)
-    ]
-    before = _candles(
-        store,
-        late,
-        timeframe,
-        "open_time < fromUnixTimestamp64Nano({start:Int64}) "
-        "ORDER BY exchange, instrument, open_time DESC LIMIT 1 BY exchange, instrument",
-        start=start,
-    )
-    for market, one in before.items():
-        its = held.get(market)
-        held[market] = one if its is None else Columns(
-            np.concatenate([one.time, its.time]), np.concatenate([one.table, its.table])
-        )  # fmt: skip
-    return held
-
-
-def _candles(
-    store: Store,
-    markets: Sequence[Market],
-    timeframe: Timeframe,
-    rest: str,
-    **bounds: int,
-) -> dict[Market, Columns]:
-    if not markets:
-        return {}
-    found = store.query_arrow(
-        _CANDLES + rest, {**_names(markets), "timeframe": timeframe.value, **bounds}
-    )
-    return dict(_by_market(found, BAR_FIELDS))
-
-
-def _by_market(found: pa.Table, names: Sequence[str]) -> Iterator[tuple[Market, Columns]]:
-    """Cut rows, which are in the order of their markets, into each market's."""
-    if not found.num_rows:
-        return
-    time = found.column("open_time").cast(pa.int64()).to_numpy()
-    table = np.empty((found.num_rows, len(names)))
-    for column, name in enumerate(names):
-        table[:, column] = found.column(name).cast(pa.float64()).to_numpy()
-    changes = np.zeros(found.num_rows, dtype=np.bool_)
-    keys = []
-    for name in ("exchange", "instrument"):
-        encoded = found.column(name).combine_chunks().cast(pa.string()).dictionary_encode()
-        indices = encoded.indices.to_numpy()
-        changes[1:] |= indices[1:] != indices[:-1]
-        keys.append((encoded.dictionary.to_pylist(), indices))
-    changes[0] = True
-    starts = np.flatnonzero(changes)
-    for low, high in zip(starts, [*starts[1:], found.num_rows], strict=True):
-        exchange, instrument = (texts[indices[low]] for texts, indices in keys)
-        yield Market(exchange, instrument), Columns(time[low:high], table[low:high])
 
 
 def market_bars(store: Store, unit: FeatureUnit) -> tuple[list[MarketBars], Bars | None]:
@@ -173,60 +83,6 @@ def _present(
     return times[marks]
 
 
-def snapshots_of(
-    store: Store, markets: Sequence[Market], timeframe: Timeframe, start: int, end: int
-) -> dict[Market, list[BookSnapshot]]:
-    """Return the last snapshot of the L2 book of each bar that opens in ``[start, end)``."""
-    found: dict[Market, list[BookSnapshot]] = {}
-    reader = Reader(store)
-    for snapshot in reader.last_book_snapshots(markets, timeframe.ns, start + 1, end + 1):
-        found.setdefault(Market(snapshot.exchange, snapshot.instrument), []).append(snapshot)
-    return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredRows:
-    """What is stored of one market's features, ascending in time."""
-
-    open_time: Times
-    values: Array
-    """Shape (rows, features), NaN where missing."""
-    available_at: Times
-    last_receive_time: Times
-
-
-def stored_values(
-    store: Store, timeframe: Timeframe, start: int, end: int
-) -> dict[Market, StoredRows]:
-    """Read the rows of this catalogue that are stored of bars that open in ``[start, end)``."""
-    names = ", ".join(f"`{name}`" for name in FEATURE_NAMES)
-    found = store.query_arrow(
-        "SELECT exchange, instrument, open_time, available_at, last_receive_time, "
-        f"{names} FROM features FINAL "
-        "WHERE timeframe = {timeframe:String} AND version = {version:String} "
-        "AND open_time >= fromUnixTimestamp64Nano({start:Int64}) "
-        "AND open_time < fromUnixTimestamp64Nano({end:Int64}) "
-        "ORDER BY exchange, instrument, open_time",
-        {
-            "timeframe": timeframe.value,
-            "version": FEATURE_VERSION,
-            "start": start,
-            "end": end,
-        },
-    )
-    known, received = (
-        found.column(name).cast(pa.int64()).to_numpy()
-        for name in ("available_at", "last_receive_time")
-    )
-    rows: dict[Market, StoredRows] = {}
-    taken = 0
-    for market, its in _by_market(found, FEATURE_NAMES):
-        here = slice(taken, taken + len(its.time))
-        rows[market] = StoredRows(its.time, its.table, known[here], received[here])
-        taken = here.stop
-    return rows
-
-
 def new_rows(store: Store, unit: FeatureUnit, now: int) -> tuple[pa.Table, int]:
     """Compute a unit, and return its rows that are not stored as they are now.
 
@@ -254,27 +110,47 @@ def new_rows(store: Store, unit: FeatureUnit, now: int) -> tuple[pa.Table, int]:
     snapshots have expired stays what the stored row says.
     """
     inputs, reference = market_bars(store, unit)
-    wanted = [_asked(each, unit) for each in inputs]
     panel = compute_panel(inputs, unit.timeframe, unit.start, reference)
-    close_time = panel.open_time + unit.timeframe.ns
-    available_at, received = close_time.copy(), close_time.copy()
-    fresh = np.concatenate([np.empty(0, dtype=np.bool_), *wanted])
+    rows = _Rows.of(panel, np.concatenate([_NONE, *(_asked(each, unit) for each in inputs)]))
     equal = 0
-    stored = stored_values(store, unit.timeframe, unit.start, unit.end) if unit.stored else {}
-    for index, market in enumerate(panel.markets):
-        if market not in stored:
-            continue
-        theirs = stored[market]
-        rows, held = matched(panel, index, theirs.open_time)
-        keep_books(panel.values, rows, theirs.values[held])
-        same = same_bits(panel.values[:, rows].T, theirs.values[held]).all(axis=1)
-        equal += int((same & fresh[rows]).sum())
-        fresh[rows[same]] = False
-        was_live = theirs.available_at[held] > close_time[rows]
-        available_at[rows[was_live]] = np.maximum(now, close_time[rows[was_live]])
-        received[rows[was_live]] = theirs.last_receive_time[held[was_live]]
-    table = panel_columns(panel, available_at, received)
-    return (table if fresh.all() else table.filter(pa.array(fresh))), equal
+    if unit.stored:
+        stored = stored_values(store, unit.timeframe, unit.start, unit.end)
+        for index, market in enumerate(panel.markets):
+            if market in stored:
+                equal += _leave_alone(rows, index, stored[market], now)
+    table = panel_columns(panel, rows.available_at, rows.last_receive_time)
+    return (table if rows.fresh.all() else table.filter(pa.array(rows.fresh))), equal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """A panel's rows on their way to the store."""
+
+    panel: Panel
+    fresh: NDArray[np.bool_]
+    """Which of them to write."""
+    available_at: Times
+    last_receive_time: Times
+
+    @classmethod
+    def of(cls, panel: Panel, asked: NDArray[np.bool_]) -> _Rows:
+        close_time = panel.open_time + panel.timeframe.ns
+        return cls(panel, asked, close_time.copy(), close_time)
+
+
+def _leave_alone(rows: _Rows, index: int, stored: StoredRows, now: int) -> int:
+    """Take out what is stored of one market as it is now, and return how much that is."""
+    panel = rows.panel
+    mine, theirs = matched(panel, index, stored.open_time)
+    keep_books(panel.values, mine, stored.values[theirs])
+    same = same_bits(panel.values[:, mine].T, stored.values[theirs]).all(axis=1)
+    equal = int((same & rows.fresh[mine]).sum())
+    rows.fresh[mine[same]] = False
+    close_time = panel.open_time[mine] + panel.timeframe.ns
+    was_live = stored.available_at[theirs] > close_time
+    rows.available_at[mine[was_live]] = np.maximum(now, close_time[was_live])
+    rows.last_receive_time[mine[was_live]] = stored.last_receive_time[theirs[was_live]]
+    return equal
 
 
 def _asked(each: MarketBars, unit: FeatureUnit) -> NDArray[np.bool_]:
@@ -325,10 +201,3 @@ def same_bits(first: Array, second: Array) -> NDArray[np.bool_]:
     bits = [np.ascontiguousarray(table).view(np.int64) for table in (first, second)]
     same: NDArray[np.bool_] = (bits[0] == bits[1]) | (np.isnan(first) & np.isnan(second))
     return same
-
-
-def _names(markets: Sequence[Market]) -> dict[str, list[str]]:
-    return {
-        "exchanges": [market.exchange for market in markets],
-        "instruments": [market.instrument for market in markets],
-    }

@@ -19,16 +19,14 @@ from engine.features.panel import MarketBars, compute_panel
 from engine.features.universe import first_of_each_coin, in_order
 from engine.store.client import Store
 from engine.store.feature_plan import FeatureUnit, Scope, plan_units
-from engine.store.feature_segments import (
+from engine.store.feature_reading import (
     Columns,
     StoredRows,
-    keep_books,
-    matched,
     read_bars,
-    same_bits,
     snapshots_of,
     stored_values,
 )
+from engine.store.feature_segments import keep_books, matched, same_bits
 
 MOST_LISTED = 100
 """Differences listed of a timeframe; all are counted."""

@@ -113,6 +113,8 @@ class CandleSeries:
     exchange: str
     timeframe: Timeframe
     instruments: tuple[str, ...]
+    rows: int
+    """Candles that are stored of them, older versions included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +163,16 @@ class CandleQuality:
     def series(self) -> tuple[CandleSeries, ...]:
         """The markets, bundled for a query each."""
         bundles: list[CandleSeries] = []
-        rows = 0
         for held in self._held.values():
             last = bundles[-1] if bundles else None
             kind = held.market.exchange, held.timeframe
-            if last and (last.exchange, last.timeframe) == kind and rows + held.rows <= AT_ONCE:
-                bundles[-1] = replace(last, instruments=(*last.instruments, held.market.instrument))
-                rows += held.rows
+            one = CandleSeries(*kind, (held.market.instrument,), held.rows)
+            is_same = last and (last.exchange, last.timeframe) == kind
+            if last and is_same and last.rows + one.rows <= AT_ONCE:
+                names = last.instruments + one.instruments
+                bundles[-1] = replace(last, instruments=names, rows=last.rows + one.rows)
             else:
-                bundles.append(CandleSeries(*kind, (held.market.instrument,)))
-                rows = held.rows
+                bundles.append(one)
         return tuple(bundles)
 
     def measured(self, series: CandleSeries) -> Iterator[tuple[SourceQuality, DailyQuality]]:

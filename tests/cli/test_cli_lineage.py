@@ -36,7 +36,7 @@ MARKET = ("binance", "BTC-USDT")
 AGGREGATE = SentimentAggregate("BTC-USDT", "1d", CLOSED, 0.5, 0.1, 2, 0, 0, 1.5, "lexicon-1")
 
 
-def signal(name: str, sentiment: float | None) -> Signal:
+def signal(name: str, sentiment: float | None, hour: int = 0) -> Signal:
     used = Contribution("sentiment", sentiment, 1.0, 0.2, 0.1)
     return Signal(
         signal_id=name, exchange="binance", instrument="BTC-USDT", timeframe="1h", as_of=CLOSED,
@@ -44,7 +44,8 @@ def signal(name: str, sentiment: float | None) -> Signal:
         confidence_parts=Confidence(1.0, 1.0, 1.0, 1.0, 1.0), horizon="24h",
         expires_at=CLOSED + 24 * HOUR, reference_price=101.0, contributions=(used,),
         rationale=(), coverage=Coverage(1, 1, (), True, 0.0, True), data_age_ms=1,
-        bar_open_time=T0, is_closed_bar=True, model="linear-1", feature_version=FEATURE_VERSION,
+        bar_open_time=T0 + hour * HOUR, is_closed_bar=True, model="linear-1",
+        feature_version=FEATURE_VERSION,
     )  # fmt: skip
 
 
@@ -69,10 +70,12 @@ def text(number: int, available_at: int) -> TextItem:
     )  # fmt: skip
 
 
-def features() -> FeatureRow:
+def features(hour: int) -> FeatureRow:
+    opened = T0 + hour * HOUR
     missing = float("nan")
     return FeatureRow(
-        *MARKET, timeframe="1h", open_time=T0, close_time=CLOSED, available_at=CLOSED, close=101.0,
+        *MARKET, timeframe="1h", open_time=opened, close_time=opened + HOUR,
+        available_at=opened + HOUR, close=101.0,
         values=tuple(missing if index < 3 else 1.0 for index in range(len(FEATURE_NAMES))),
         version=FEATURE_VERSION, is_closed=True, last_receive_time=CLOSED,
     )  # fmt: skip
@@ -96,7 +99,7 @@ def now_of(store: Store) -> int:
 
 def fill(store: Store) -> None:
     store.insert(
-        "signals", [signal("by-live", None), signal("by-text", sentiment_value(AGGREGATE))]
+        "signals", [signal("by-live", None, -2), signal("by-text", sentiment_value(AGGREGATE))]
     )
     store.insert("candles", [candle(hour) for hour in (-300, -3, -2, 0)])
     store.insert("trades", [trade(number) for number in (7, 8, 9, 70)])
@@ -113,7 +116,7 @@ def fill(store: Store) -> None:
     ])  # fmt: skip
     began = now_of(store)
     store.insert("job_runs", [run("features-run", "build_features", began)])
-    store.insert("features", [features()])
+    store.insert("features", [features(0)])
     written = now_of(store)
     store.insert("job_blocks", [
         block("features-run", "build_features", "1h 2026-01", written),
@@ -121,6 +124,7 @@ def fill(store: Store) -> None:
         block("labels-run", "label_outcomes", "binance 1h 2026-01", written),
         block("labels-run", "label_outcomes", "binance 1h 2026-02", written),
     ])  # fmt: skip
+    store.insert("features", [features(-2)])
     manifest = {"files": [{"name": "2026-01.parquet"}], "request": {"features": list("abcdefg")}}
     store.insert("datasets", [
         Dataset("dataset-1h-77", "export-run", "/data/set", written, T0, "1h", 5, 1, "77", "f",
@@ -215,10 +219,8 @@ def test_signal_leads_to_the_gaps_over_its_time(home: EmbeddedStore) -> None:
 
 
 def test_row_that_no_run_wrote_was_written_live(home: EmbeddedStore) -> None:
-    with Store(home.endpoint) as store:
-        store.insert("features", [features()])
-    row = parts(told(home, "by-text"))["features"]
-    assert "live" in parts(row)
+    row = parts(told(home, "by-live"))["features"]
+    assert list(parts(row)) == ["live", "candles of its segment and the warm-up"]
 
 
 def test_dataset_leads_to_the_runs_of_its_months(home: EmbeddedStore) -> None:
@@ -237,7 +239,7 @@ def test_lineage_is_a_tree_to_read(home: EmbeddedStore) -> None:
     lines = lineage(home, "by-text").output.splitlines()
     assert lines[0] == "signal by-text"
     assert "├── features" in lines
-    assert any(line.endswith("first id 7") for line in lines)
+    assert any("first id 7 · last id 9" in line for line in lines)
 
 
 def test_unknown_id_is_one_sentence(home: EmbeddedStore) -> None:

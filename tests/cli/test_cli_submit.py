@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
@@ -243,6 +245,27 @@ def test_address_of_ray_client_is_refused() -> None:
 def test_address_where_nothing_answers_is_one_sentence() -> None:
     with pytest.raises(StartError, match=r"no Ray cluster answers at http://127\.0\.0\.1:1 "):
         JobServer("http://127.0.0.1:1")
+
+
+def test_cluster_that_asks_for_a_token_is_one_sentence() -> None:
+    class Guarded(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.end_headers()
+            self.wfile.write(b"Unauthorized: Missing authentication token")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Guarded) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(StartError, match="asks for a token: set RAY_AUTH_TOKEN"):
+                JobServer(f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # What is listed

@@ -71,19 +71,17 @@ def test_configured_schedule_runs_by_hand_and_survives_a_killed_scheduler(
     assert "<!doctype html>" in (reports / "latest.html").read_text()
 
 
-def test_schedule_that_could_never_run_is_refused_before_anything_starts(
-    engine: tuple[Command, str], tmp_path: Path
-) -> None:
+def test_schedule_that_could_never_run_is_refused_before_anything_starts(tmp_path: Path) -> None:
     fresh = Command(tmp_path)
+    config = Path(__file__).parents[2] / "configs" / "local.yaml"
     for override, why in (
         ("schedule=[{name: a, job: reprot, every: 1h}]", "there is no job 'reprot'"),
         ("report.every=7h", "not a whole part of a day"),
     ):
-        done = fresh.run("up", "--set", override)
+        done = fresh.run("up", "--config", str(config), "--set", override)
         assert (done.returncode, done.stdout) == (2, "")
         assert why in done.stderr
     both = ("--set", "report.every=1h", "--set", "ray.dashboard=false")
-    config = Path(__file__).parents[2] / "configs" / "local.yaml"
     done = fresh.run("up", "--config", str(config), *both)
     assert done.returncode == 2
     assert "schedule 'report' needs Ray's job API" in done.stderr

@@ -26,6 +26,7 @@ from engine.domain.text import MarketMood
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError, StoreError
 from engine.features.catalogue import FEATURE_NAMES, FEATURE_VERSION, feature_columns
+from engine.job_request import load_job_config
 from engine.store.client import Store
 from engine.store.dataset_lineage import dataset_lineage
 from engine.store.dataset_plan import plan_dataset, selection_of
@@ -293,6 +294,20 @@ def test_watermark_in_the_future_is_refused(
         export_dataset.main(configured(home, tmp_path, watermark="2222-01-01"))
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("watermark=yesterday", "watermark 'yesterday' is no time"),
+        ("horizons=[soon]", "horizons: 'soon' is not a number with m, h or d"),
+        ("out=", "out is empty: name a folder"),
+        ("sentiment_window=2d", "sentiment_window"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_submission(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_job_config("export_dataset", None, [override], {})
+
+
 # The job itself
 
 
@@ -339,7 +354,7 @@ def test_export_job_writes_the_same_bytes_every_time_and_goes_on_where_it_was_ki
     # Killed before the second month: a run without a watermark goes on as of the first one's.
     (folder / "manifest.json").unlink()
     (folder / "2022-06.parquet").unlink()
-    rest = export_dataset.main(configured(home, tmp_path, watermark=""))
+    rest = export_dataset.main(configured(home, tmp_path, watermark="''"))
     assert rest.written == {"dataset": 48}
     assert rest.skipped == {"months that are written already": 1}
     assert files_of(folder) == content

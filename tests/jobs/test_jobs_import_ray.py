@@ -76,7 +76,7 @@ def candles(symbol: str) -> pa.Table:
     return pa.table(
         {
             "pair": [symbol] * HOURS,
-            "time": pa.array(times).cast(pa.timestamp("ms", "UTC")),
+            "time": pa.array(times).cast(pa.timestamp("ns", "UTC")).cast(pa.timestamp("ms", "UTC")),
             "o": opens,
             "h": [value + 2 for value in opens],
             "l": [value - 2 for value in opens],

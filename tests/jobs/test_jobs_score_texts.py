@@ -68,17 +68,6 @@ def stored_scores(store: Store) -> dict[str, SentimentScore]:
     return {each.text_id: msgspec.structs.replace(each, scored_at=T0) for each in found}
 
 
-class DyingScorer(TextScorer):
-    """Dies in the middle of the work, once: where a file is, which it takes along."""
-
-    def __call__(self, texts: pa.Table) -> pa.Table:
-        trap = Path(os.environ["SCORER_TRAP"])
-        if "text-0060" in texts.column("text_id").to_pylist() and trap.exists():
-            trap.unlink()
-            os._exit(1)
-        return super().__call__(texts)
-
-
 def test_text_scorer_names_why_a_text_has_no_score() -> None:
     items = [TEXTS[0], *UNREAD_TEXTS]
     batch = pa.table(
@@ -117,23 +106,26 @@ def test_score_texts_another_version_of_the_model_does_not_count(store: Store) -
     assert models.column(0).to_pylist() == ["lexicon-0", *["lexicon-1"] * 3]
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_score_texts_a_replica_that_dies_is_replaced_and_gives_the_same_rows(
-    store: Store,
-    ray_cluster: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    store: Store, tmp_path: Path
 ) -> None:
     trap = tmp_path / "trap"
     trap.touch()
 
-    class Trapped(DyingScorer):
-        def __init__(self, model: str, scored_at: int) -> None:
-            os.environ["SCORER_TRAP"] = str(trap)
-            super().__init__(model, scored_at)
+    # Within the test: workers cannot import its module.
+    class DyingScorer(TextScorer):
+        """Dies in the middle of the work, once: where a file is, which it takes along."""
+
+        def __call__(self, texts: pa.Table) -> pa.Table:
+            if "text-0060" in texts.column("text_id").to_pylist() and trap.exists():
+                trap.unlink()
+                os._exit(1)
+            return super().__call__(texts)
 
     store.insert("texts", TEXTS)
     with running("score_texts", config(store)) as run:
-        score(run, Trapped)
+        score(run, DyingScorer)
     assert not trap.exists()
     assert run.summary.written == {"sentiment_scores": 120}
     assert stored_scores(store) == {row.text_id: row for row in live_scores(TEXTS)}

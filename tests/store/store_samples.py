@@ -11,6 +11,7 @@ from engine.clock import NS_PER_S, parse_iso_utc
 from engine.config import RetentionConfig
 from engine.domain.dataset import Dataset
 from engine.domain.features import FeatureRow
+from engine.domain.job import JobBlock, JobRun
 from engine.domain.market import (
     BookDelta,
     BookSnapshot,
@@ -25,6 +26,7 @@ from engine.domain.market import (
 from engine.domain.outcome import BarOutcome
 from engine.domain.quality import QualityScore
 from engine.domain.quarantine import QuarantinedRow
+from engine.domain.schedule import Schedule, ScheduledRun
 from engine.domain.sentiment import SentimentAggregate, SentimentScore
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import MarketMood, TextItem
@@ -290,6 +292,74 @@ def quality(number: int) -> QualityScore:
     )
 
 
+def job_run(number: int) -> JobRun:
+    """One that failed, or one that runs."""
+    is_odd = number % 2 == 1
+    return JobRun(
+        run_id=f"report-{number}",
+        job="report",
+        submission_id=f"report-{number}",
+        config='{"report": {"top": 3}}',
+        code_version="0.1.0+abc",
+        started_at=T0 + number,
+        ended_at=T0 + number + HOUR if is_odd else None,
+        outcome="failed" if is_odd else "running",
+        problem="nothing to rank" if is_odd else "",
+        rows=number,
+        skipped=0,
+        details="{}",
+        version=T0 + number,
+    )
+
+
+def job_block(number: int) -> JobBlock:
+    return JobBlock(
+        job="build_features",
+        unit=f"1h 2026-{number:02d}",
+        fingerprint="f" * 32,
+        token=f"token-{number}",
+        rows=744,
+        unit_rows=1488,
+        run_id="build_features-1",
+        written_at=T0 + number,
+    )
+
+
+def schedule(number: int) -> Schedule:
+    """One of the configuration, or one that was added and is paused."""
+    is_odd = number % 2 == 1
+    return Schedule(
+        name=f"schedule-{number}",
+        job="report",
+        every="5 * * * *",
+        settings='{"top": 3}',
+        catch_up=number,
+        origin="configuration" if is_odd else "command",
+        since=T0 + number,
+        is_paused=not is_odd,
+        is_removed=False,
+        version=T0 + number,
+    )
+
+
+def scheduled_run(number: int) -> ScheduledRun:
+    """One that ended, or one that is going."""
+    is_odd = number % 2 == 1
+    return ScheduledRun(
+        name="hourly",
+        due_at=T0 + number * HOUR,
+        is_by_hand=is_odd,
+        state="failed" if is_odd else "running",
+        submission_id=f"hourly-{number}",
+        attempt=number,
+        passed_over=number - 1,
+        started_at=T0 + number * HOUR + 1,
+        ended_at=T0 + number * HOUR + 2 if is_odd else None,
+        problem="nothing to rank" if is_odd else "",
+        version=T0 + number * HOUR + 3,
+    )
+
+
 def quarantined(number: int) -> QuarantinedRow:
     return QuarantinedRow(
         "import_candles", "run-1", "candles", "c.csv", number, "low is above open or close",
@@ -357,5 +427,9 @@ SAMPLES: dict[str, list[msgspec.Struct]] = {
     "datasets": [dataset(0), dataset(1)],
     "dead_letters": [letter(1), letter(2)],
     "quarantine": [quarantined(1), quarantined(2)],
+    "job_runs": [job_run(1), job_run(2)],
+    "job_blocks": [job_block(1), job_block(2)],
+    "schedules": [schedule(1), schedule(2)],
+    "schedule_runs": [scheduled_run(1), scheduled_run(2)],
     "quality_scores": [quality(0), quality(1)],
 }

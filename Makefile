@@ -27,11 +27,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: setup  ## Start everything: make run [CONFIG=configs/local.yaml] [ARGS="--set serve.port=8001"]
 	@exec $(BIN)/engine up --config $(CONFIG) $(ARGS)
 
-test: setup  ## Run the whole suite, but for chaos
-	$(BIN)/pytest $(TESTS) -m "not chaos"
+# pytest says 5 where a folder, such as TESTS=tests/candles, has no test of a kind.
+test: test-fast  ## Run the whole suite, but for chaos
+	$(BIN)/pytest $(TESTS) -m "ray and not chaos" --durations=15 || test $$? -eq 5
 
-test-fast: setup  ## Run everything that needs no Ray cluster
-	$(BIN)/pytest $(TESTS) -m "not ray"
+test-fast: setup  ## Run everything that needs no Ray cluster, on all cores
+	$(BIN)/pytest $(TESTS) -m "not ray and not chaos" -n logical --maxprocesses 8 --dist loadfile || test $$? -eq 5
 
 chaos: setup  ## Kill every part under load and compare with the venues' ledger (up to 10 minutes)
 	$(BIN)/pytest tests/chaos --durations=0

@@ -12,6 +12,7 @@ it began: a batch that is scored twice, since its replica died, gives the same r
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from engine.config import Config
 from engine.errors import StartError
+from engine.job_request import AGAIN
 from engine.sentiment.registry import sentiment_model
 from engine.sentiment.scoring import score_texts
 from engine.store.columns import python_values
@@ -47,12 +49,13 @@ MOST_BATCHES = 16
 """Batches of one task at most: what is lost with a replica."""
 
 UNSCORED = (
-    "text_id NOT IN (SELECT text_id FROM sentiment_scores WHERE model = {model:String} "
+    "({again:Bool} OR text_id NOT IN "
+    "(SELECT text_id FROM sentiment_scores WHERE model = {model:String} "
     "AND text_id IN (SELECT text_id FROM texts "
     "WHERE available_at >= fromUnixTimestamp64Nano({begin:Int64}) "
-    "AND available_at < fromUnixTimestamp64Nano({end:Int64})))"
+    "AND available_at < fromUnixTimestamp64Nano({end:Int64}))))"
 )
-"""Texts of a span without a score of a model."""
+"""Texts of a span without a score of a model; all of it with ``--again``."""
 
 UNREAD = "_unread"
 """Column beside those of the scores: why a text has none."""
@@ -127,7 +130,8 @@ class Work:
     @property
     def parameters(self) -> dict[str, Any]:
         """Values for `UNSCORED`."""
-        return {"model": self.version, "begin": self.begin, "end": self.end}
+        again = bool(os.environ.get(AGAIN))
+        return {"model": self.version, "begin": self.begin, "end": self.end, "again": again}
 
 
 def main(config: Config) -> Summary:

@@ -52,6 +52,8 @@ def environment(haproxy: bool) -> dict[str, str]:
     """
     common = {
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray counts every actor as a sign of trouble, on the terminal; ours are meant to be many.
+        "RAY_DEDUP_LOGS_SKIP_REGEX": "worker processes have been started on node",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # Replicas stop when told: nothing in front of them needs half a minute to notice.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",

@@ -53,8 +53,8 @@ def jobs(
     console = Console(highlight=False, soft_wrap=True)
     if listed:
         # Ids are there to be copied: a narrow terminal wraps its lines, and cuts none.
-        table = jobs_table(listed, SystemClock().now_ns())
-        console.print(table, width=max(console.width, TABLE_WIDTH))
+        console.width = max(console.width, TABLE_WIDTH)
+        console.print(jobs_table(listed, SystemClock().now_ns()))
         for line in problems(listed):
             console.print(line)
     else:
@@ -79,6 +79,9 @@ def logs(
     if not follow:
         typer.echo(server.log(found.submission_id), nl=False)
         return
+    if not found.is_over:
+        # A job may have nothing to say for a while; and its log alone goes to the output.
+        typer.echo(f"{found.submission_id} is {found.state}; Ctrl-C ends the watching", err=True)
     with (
         surviving(found.submission_id),
         view_on(Console(highlight=False), only_progress=False) as view,

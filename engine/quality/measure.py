@@ -6,6 +6,7 @@ is from perfect whatever the threshold is; the mean of a source's is its quality
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import Self
@@ -49,14 +50,16 @@ class Measure:
         if self.name == FRESHNESS:
             return f"{self.value:,.1f} h old (at most {self.threshold:g} h)"
         bound = {DUPLICATES: "below", OUTLIERS: "at most"}.get(self.name, "at least")
-        return f"{_percent(self.value)} ({bound} {_percent(self.threshold)})"
+        value = _percent(self.value, self.threshold)
+        return f"{value} ({bound} {_percent(self.threshold)})"
 
 
-def _percent(share: float) -> str:
-    """Return a share as a percentage that does not round a failure away."""
-    for decimals in (1, 3):
+def _percent(share: float, unlike: float = math.nan) -> str:
+    """Return a share as a percentage that does not round a failure, or a difference, away."""
+    hidden = {0.0, 1.0, unlike} - {share}
+    for decimals in (1, 2, 3):
         text = f"{100 * share:.{decimals}f}"
-        if float(text) not in (0.0, 100.0) or share in (0.0, 1.0):
+        if all(float(text) != round(100 * each, decimals) for each in hidden):
             break
     return f"{text.rstrip('0').rstrip('.')} %"
 
@@ -121,9 +124,16 @@ def candle_measures(counts: CandleCounts, quality: QualitySection) -> tuple[Meas
         sound(TIMESTAMPS, counts.bad_times, quality.valid_timestamps),
         sound(SCHEMA, counts.bad_schema, quality.valid_schema),
         faulty(DUPLICATES, counts.repeated, quality.duplicate_share, _below),
-        _faulty(counts.returns)(OUTLIERS, counts.outliers, quality.outlier_share, _at_most),
+        _outliers(counts, quality),
     )
     return tuple(measure for measure in found if measure.rows)
+
+
+def _outliers(counts: CandleCounts, quality: QualitySection) -> Measure:
+    def pass_(share: float, most: float) -> bool:
+        return share <= most or counts.outliers <= quality.outliers_allowed
+
+    return _faulty(counts.returns)(OUTLIERS, counts.outliers, quality.outlier_share, pass_)
 
 
 def text_measures(counts: TextCounts, quality: QualitySection) -> tuple[Measure, ...]:
@@ -164,10 +174,6 @@ def _share(part: int, whole: int) -> float:
 
 def _below(value: float, threshold: float) -> bool:
     return value < threshold
-
-
-def _at_most(value: float, threshold: float) -> bool:
-    return value <= threshold
 
 
 def _sound(rows: int) -> Callable[[str, int, float], Measure]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError
@@ -40,6 +40,8 @@ class QualitySection(Section):
     outlier."""
     outlier_share: NonNegativeFloat = 0.001
     """Most outliers, as a share of the bars."""
+    outliers_allowed: NonNegativeInt = 3
+    """So many never fail a market, however few its bars: one shock is an event, not a fault."""
 
 
 class CheckQualitySection(MarketsSection):

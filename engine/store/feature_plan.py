@@ -29,8 +29,10 @@ from engine.store.feature_inputs import (
     stored_series,
 )
 
-SETTLED_NS = 30 * NS_PER_S
-"""Bars that ended so lately are left to the live run: their candles may not be stored yet."""
+SETTLED_NS = 300 * NS_PER_S
+"""Bars that ended so lately are left to the live run: under load, such as an import, a stream's
+candles were seen to come more than a minute late, and a row that a batch run makes meanwhile would
+replace the live one with ranks that lack a market."""
 
 RULES = "1"
 """Part of every fingerprint: changes where this code would make other rows of the same input."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.clock import NS_PER_S
 from engine.domain.instrument import Market
 from engine.domain.timeframe import Timeframe
 from engine.quality.coverage import has_ended, present
@@ -23,6 +24,10 @@ from engine.store.quality_scope import INSTRUMENT_NAME, Scope, between, set_asid
 
 AT_ONCE = 2_000_000
 """Bars that one query looks at: what bounds the store's memory."""
+
+CLOCK_SKEW_NS = 2 * NS_PER_S
+"""A bar that ends while the gate looks at it is no bar of the future: it was made when it was
+over, by the venue's clock, which may be so far ahead of ours."""
 
 
 _SERIES = f"""
@@ -51,7 +56,7 @@ SELECT *,
         AND lagInFrame(opened) OVER earlier + {{step:Int64}} = opened AS follows,
     if(follows, log(close / lagInFrame(close) OVER earlier), NULL) AS moved,
     opened % {{step:Int64}} = 0 AND closed - opened = {{step:Int64}}
-        AND closed <= {{now:Int64}} AS timely,
+        AND closed <= greatest({{now:Int64}}, toInt64(version) + {CLOCK_SKEW_NS}) AS timely,
     is_number AND low > 0 AND low <= least(open, close) AND high >= greatest(open, close)
         AND volume >= 0 AND ifNull(quote_volume >= 0, true) AND ifNull(trade_count >= 0, true)
         AND ifNull(taker_buy_volume >= 0, true)

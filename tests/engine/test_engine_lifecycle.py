@@ -13,7 +13,8 @@ import psutil
 import pytest
 from command import FREE_PORTS, ROOT, Command, get, until
 
-pytestmark = pytest.mark.ray
+# A start of the engine counts as part of the first test: on two busy cores it takes minutes.
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(480)]
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +141,14 @@ def test_engine_supervisor_killed_is_replaced_and_finds_every_part(
 
     before = until(pids)
     psutil.Process(before["supervisor"]).kill()
-    after = until(
-        lambda: (found := pids() or before)["supervisor"] != before["supervisor"] and found
-    )
+
+    def parts() -> dict[str, int] | None:
+        found = pids() or before
+        # The scheduler is found last: nobody waits for it.
+        is_whole = found["supervisor"] != before["supervisor"] and "scheduler" in found
+        return found if is_whole else None
+
+    after = until(parts)
     assert {**after, "supervisor": 0} == {**before, "supervisor": 0}, "no other part was touched"
 
 
@@ -177,7 +183,7 @@ def test_engine_interrupted_stops_everything_and_goes_on_from_what_is_stored(
     assert after["n"] == after["ids"] >= before["n"]
     family = command.family()
     again.send_signal(signal.SIGINT)
-    assert again.wait(timeout=15) == 0
+    assert again.wait(timeout=60) == 0
     _, left = psutil.wait_procs(family, timeout=1)
     assert left == []
     assert command.run("status").returncode == 4

@@ -299,7 +299,7 @@ def test_watermark_in_the_future_is_refused(
     [
         ("watermark=yesterday", "watermark 'yesterday' is no time"),
         ("horizons=[soon]", "horizons: 'soon' is not a number with m, h or d"),
-        ("out=", "out is empty: name a folder"),
+        ("out=''", "out is empty: name a folder"),
         ("sentiment_window=2d", "sentiment_window"),
     ],
 )

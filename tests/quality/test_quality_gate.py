@@ -103,10 +103,25 @@ def test_gate_repeated_bars_are_duplicates_unless_nothing_traded(store: Store) -
 
 
 def test_gate_outliers_are_judged_by_the_market_itself(store: Store) -> None:
-    candles = [bar(n, close=250.0) if n == 30 else bar(n) for n in WHOLE]
+    candles = [bar(n, close=250.0) if n in (20, 30) else bar(n) for n in WHOLE]
     source = _gate_candles(store, candles)
-    assert _values(source)["outliers"] == 2 / 47
+    assert _values(source)["outliers"] == 4 / 47
     assert _failing(source) == {"outliers"}
+
+
+def test_gate_a_single_shock_is_an_event_not_a_fault(store: Store) -> None:
+    source = _gate_candles(store, [bar(n, close=250.0) if n == 30 else bar(n) for n in WHOLE])
+    assert _values(source)["outliers"] == 2 / 47
+    assert source.passed
+
+
+def test_gate_bar_that_ended_while_the_gate_looks_is_not_of_the_future(store: Store) -> None:
+    end = T0 + 47 * HOUR + HOUR // 2
+    made_when_over, made_before = T0 + 48 * HOUR, T0 + 47 * HOUR
+    for version, share in ((made_before, 47 / 48), (made_when_over, 1.0)):
+        candles = [bar(n, version=version) if n == 47 else bar(n) for n in WHOLE]
+        source = _gate_candles(store, candles, Scope(T0, end, end, tables=["candles"]))
+        assert _values(source)["timestamps"] == share
 
 
 def test_gate_flat_prices_have_no_outliers(store: Store) -> None:

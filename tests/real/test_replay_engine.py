@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
 from command import Command, get, until
 
-pytestmark = [pytest.mark.ray, pytest.mark.real]
+pytestmark = [pytest.mark.ray, pytest.mark.real, pytest.mark.timeout(480)]
 
 FILES = ("frames/binance_spot/btcusdt_20240808.gz", "frames/binance_spot/ethusdt_20240808.gz")
 TRADES = {"BTC-USDT": 9_757, "ETH-USDT": 6_106}

@@ -18,6 +18,7 @@ from engine.store.asking import patiently
 from engine.store.client import Store
 from engine.store.ray_data import ClickHouseSink
 from engine.store.units import FINGERPRINT, UNIT, UNIT_ROWS, note_empty
+from jobs.priority import give_way
 from jobs.progress import step
 from jobs.run import Run
 
@@ -74,6 +75,7 @@ def _done(run: Run, table: str, units: Sequence[U], make: Make[U]) -> Iterator[t
     sink = ClickHouseSink(endpoint, table, ledger)
 
     def do(row: dict[str, Any]) -> dict[str, int]:
+        give_way()
         unit = units[row["id"]]
         with closing(Store(endpoint)) as store:
             rows, equal = patiently(lambda: make(store, unit))

@@ -17,13 +17,11 @@ from engine.actors.placement import NAMESPACE
 from engine.config import Config
 from engine.errors import StartError
 from engine.store.endpoint import StoreEndpoint
+from jobs.priority import give_way
 from jobs.stopping import Stopped, listen
 
 PATIENCE_S = 60.0
 """For the engine's answer to where its store is."""
-
-NICENESS = 15
-"""Of Ray's workers. A job's own process shares the machine with live actors, and gives way too."""
 
 
 def address_of(config: Config) -> str | None:
@@ -71,7 +69,7 @@ def join_ray(config: Config, cleanup: ExitStack) -> None:
     cleanup.callback(ray.shutdown)
     listen()
     if address is not None:
-        os.nice(max(0, NICENESS - os.nice(0)))
+        give_way()
 
 
 def quieten() -> None:

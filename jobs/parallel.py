@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import ray
 
+from jobs.priority import give_way
+
 T = TypeVar("T")
 C = TypeVar("C")
 R = TypeVar("R")
@@ -39,6 +41,7 @@ def in_parallel(
     """
 
     def one(thing: T, common: C) -> R:
+        give_way()
         return work(thing, common)
 
     task: Any = ray.remote(num_cpus=1, max_retries=RETRIES)(one)

@@ -31,6 +31,7 @@ from engine.sentiment.scoring import score_texts
 from engine.store.columns import python_values
 from engine.store.ray_data import ClickHouseSink, ClickHouseSource
 from engine.store.tables import table_named
+from jobs.priority import give_way
 from jobs.progress import step
 from jobs.run import Run, command, running
 from jobs.summary import Summary
@@ -52,10 +53,12 @@ UNSCORED = (
     "({again:Bool} OR text_id NOT IN "
     "(SELECT text_id FROM sentiment_scores WHERE model = {model:String} "
     "AND text_id IN (SELECT text_id FROM texts "
-    "WHERE available_at >= fromUnixTimestamp64Nano({begin:Int64}) "
-    "AND available_at < fromUnixTimestamp64Nano({end:Int64}))))"
+    "WHERE available_at >= fromUnixTimestamp64Nano({_start:Int64}) "
+    "AND available_at < fromUnixTimestamp64Nano({_end:Int64}))))"
 )
-"""Texts of a span without a score of a model; all of it with ``--again``."""
+"""Texts without a score of a model; all of them with ``--again``. `_start` and `_end` are a task's
+own (`engine.store.key_ranges`): looking through those of the whole span in each would cost the
+square of their number."""
 
 UNREAD = "_unread"
 """Column beside those of the scores: why a text has none."""
@@ -75,6 +78,7 @@ class TextScorer:
     """
 
     def __init__(self, model: str, scored_at: int) -> None:
+        give_way()
         self._model = sentiment_model(model)
         self._scored_at = scored_at
 
@@ -131,7 +135,7 @@ class Work:
     def parameters(self) -> dict[str, Any]:
         """Values for `UNSCORED`."""
         again = bool(os.environ.get(AGAIN))
-        return {"model": self.version, "begin": self.begin, "end": self.end, "again": again}
+        return {"model": self.version, "again": again}
 
 
 def main(config: Config) -> Summary:
@@ -184,9 +188,9 @@ def find_work(run: Run) -> Work:
     work = Work(name, version, begin or 0, min(end or run.started_at, run.started_at), 0)
     count = run.store.command(
         "SELECT count() FROM texts FINAL "
-        "WHERE available_at >= fromUnixTimestamp64Nano({begin:Int64}) "
-        f"AND available_at < fromUnixTimestamp64Nano({{end:Int64}}) AND {UNSCORED}",
-        work.parameters,
+        "WHERE available_at >= fromUnixTimestamp64Nano({_start:Int64}) "
+        f"AND available_at < fromUnixTimestamp64Nano({{_end:Int64}}) AND {UNSCORED}",
+        {**work.parameters, "_start": work.begin, "_end": work.end},
     )
     return Work(name, version, work.begin, work.end, int(count))
 

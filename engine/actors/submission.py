@@ -177,20 +177,20 @@ class JobServer:
         with self._explained():
             return bool(_if_known(lambda: self._client.stop_job(submission_id)))
 
-    def stop_all(self, patience_s: float) -> int:
+    def stop_all(self, patience_s: float) -> Sequence[Submission]:
         """Ask every job to stop, and wait until all are over, or patience is.
 
         Returns
         -------
-        int
-            How many were asked.
+        sequence
+            Those that were asked, as they are now.
         """
         asked = [each.submission_id for each in self.all() if not each.is_over]
         asked = [each for each in asked if self.stop(each)]
         deadline = time.monotonic() + patience_s
-        for submission_id in asked:
-            self.wait(submission_id, max(0.0, deadline - time.monotonic()), every_s=0.1)
-        return len(asked)
+        return [
+            self.wait(each, max(0.0, deadline - time.monotonic()), every_s=0.1) for each in asked
+        ]
 
     def wait(
         self,

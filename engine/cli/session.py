@@ -30,9 +30,12 @@ from engine.actors.submission import JobServer
 from engine.actors.supervisor import Supervisor
 from engine.cli.processes import end, family_of_this, identity
 from engine.cli.runfile import Run, write_run
+from engine.clock import SystemClock
 from engine.config import Config
 from engine.errors import EngineError, StartError
 from engine.job_request import portable
+from engine.store.client import Store
+from engine.store.job_runs import record_ended_early
 
 DRAIN_PATIENCE_S = 9.0
 """Of the 15 s that a stop may take; Ray's own way out needs the rest."""
@@ -251,7 +254,7 @@ class Session:
                 ray.get(self._supervisor.stop_submitting.remote(), timeout=JOBS_PATIENCE_S)
         if self._owns_store_or_cluster and self.plan.jobs_url:
             with suppress(EngineError):
-                JobServer(self.plan.jobs_url).stop_all(JOBS_PATIENCE_S)
+                self._stop_jobs(self.plan.jobs_url)
         if self._supervisor is not None:
             with suppress(Exception):
                 self._drain()
@@ -273,6 +276,13 @@ class Session:
     def _owns_store_or_cluster(self) -> bool:
         """Whether jobs lose what they stand on when this session ends."""
         return self._temp_dir is not None or self.plan.store_path is not None
+
+    def _stop_jobs(self, url: str) -> None:
+        stopped = JobServer(url).stop_all(JOBS_PATIENCE_S)
+        if stopped:
+            with Store(self.plan.store) as store:
+                jobs = {each.submission_id: each.job for each in stopped}
+                record_ended_early(store, jobs, SystemClock().now_ns())
 
     def _drain(self) -> None:
 

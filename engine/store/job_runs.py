@@ -14,6 +14,7 @@ from engine.store.client import Store
 from engine.store.tables import table_named
 
 LOST = "its process is gone without a word: it was killed, or its machine went down"
+ENDED_EARLY = "the engine stopped before the job had begun its work; submit it again"
 
 CLOCK_ERROR_S = 5.0
 
@@ -47,6 +48,48 @@ def bury(store: Store, now: int) -> Sequence[JobRun]:
     if gone:
         store.insert("job_runs", gone)
     return gone
+
+
+def record_ended_early(store: Store, submitted: Mapping[str, str], now: int) -> Sequence[JobRun]:
+    """Record as stopped those submitted jobs that ended before they could record anything.
+
+    Of such a job only the cluster knows, which forgets it when it stops.
+
+    Parameters
+    ----------
+    store
+        Open for writing.
+    submitted
+        Id -> which job it is, of submitted jobs that were told to stop.
+    now
+        UTC nanoseconds.
+    """
+    ids = sorted(submitted)
+    known = {
+        each.run_id for each in _runs(store, "WHERE run_id IN {ids:Array(String)}", {"ids": ids})
+    }
+    early = [
+        JobRun(
+            run_id=each,
+            job=submitted[each],
+            submission_id=each,
+            config="{}",
+            code_version="",
+            started_at=now,
+            ended_at=now,
+            outcome="stopped",
+            problem=ENDED_EARLY,
+            rows=0,
+            skipped=0,
+            details="{}",
+            version=now,
+        )
+        for each in ids
+        if each not in known
+    ]
+    if early:
+        store.insert("job_runs", early)
+    return early
 
 
 def is_gone(

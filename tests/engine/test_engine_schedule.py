@@ -47,6 +47,7 @@ def test_configured_schedule_runs_by_hand_and_survives_a_killed_scheduler(
 ) -> None:
     command, url = engine
     before = until(lambda: scheduler(url))
+    until(lambda: command.sql("SELECT 1 FROM signals WHERE timeframe = '1m' LIMIT 1"), 150)
     shown = until(lambda: line(command, "nightly"))
     assert (shown["origin"], shown["job"], shown["last_state"]) == ("configuration", "report", None)
 

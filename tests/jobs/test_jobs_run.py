@@ -35,7 +35,14 @@ from engine.job_request import AGAIN, JOBS, RUN_ID, load_job_config
 from engine.job_summary import Summary
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
-from engine.store.job_runs import LOST, is_gone, recent_runs, run_of
+from engine.store.job_runs import (
+    ENDED_EARLY,
+    LOST,
+    is_gone,
+    recent_runs,
+    record_ended_early,
+    run_of,
+)
 from engine.store.tables import table_named
 from jobs.run import command, running
 
@@ -160,6 +167,21 @@ def test_run_that_was_killed_is_found_lost_by_the_next(config: Config, store: St
     found = run_of(store, "killed")
     assert found is not None
     assert (found.outcome, found.problem) == ("lost", LOST)
+
+
+def test_job_that_was_stopped_before_it_began_is_recorded_by_who_stopped_it(
+    config: Config, store: Store
+) -> None:
+    with running("report", config) as run:
+        pass
+    now = SystemClock().now_ns()
+    stopped = {run.run_id: "report", "backfill-early": "backfill"}
+    (early,) = record_ended_early(store, stopped, now)
+    assert run_of(store, "backfill-early") == early
+    assert (early.job, early.outcome, early.problem) == ("backfill", "stopped", ENDED_EARLY)
+    assert (early.submission_id, early.started_at, early.ended_at) == ("backfill-early", now, now)
+    assert run_of(store, run.run_id).outcome == "done"  # type: ignore[union-attr]
+    assert record_ended_early(store, stopped, now + 1) == []
 
 
 def test_units_that_are_done_are_known_unless_all_is_to_be_done_again(

@@ -76,19 +76,19 @@ def scope_of(run: Run) -> OpinionScope:
     """Return which opinions the configuration asks for."""
     section, config = run.config.measure_credibility, run.config
     return OpinionScope(
-        model=_model(run.store, section.model or config.sentiment.model),
+        model=_model(run.store, section.model or config.sentiment.model, config),
         timeframe=section.timeframe or config.ranking.timeframe,
         horizon=section.horizon,
         end=run.started_at,
     )
 
 
-def _model(store: Store, name: str) -> str:
+def _model(store: Store, name: str, config: Config) -> str:
     """Return a model's name with its version; scores of a model that is gone may be named so."""
     held = store.command(
         "SELECT count() FROM sentiment_scores WHERE model = {model:String}", {"model": name}
     )
-    return name if int(held) else sentiment_model(name).name
+    return name if int(held) else sentiment_model(name, config.sentiment).name
 
 
 def _store(run: Run, rows: list[SourceCredibility], model: str, rules: CredibilityRules) -> None:

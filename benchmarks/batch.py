@@ -27,10 +27,10 @@ import ray
 
 from benchmarks.batch_data import first_symbols, recorded_candles, simulated_texts
 from benchmarks.machine import describe_machine
+from engine.actors.text_reading import open_text_reader
 from engine.clock import SystemClock
 from engine.config import Config, load_config
 from engine.features.catalogue import feature_columns
-from engine.sentiment.registry import sentiment_model
 from engine.sentiment.scoring import score_texts as score_alone
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
@@ -185,7 +185,7 @@ class Bench:
         ids, titles, bodies = (
             [getattr(each, name) for each in few] for name in ("text_id", "title", "body")
         )
-        alone = sentiment_model("lexicon")
+        alone = open_text_reader("lexicon", Config())
         began = time.perf_counter()
         score_alone(alone, ids, titles, bodies, 0)
         self.note("score_texts bare", len(few) / (time.perf_counter() - began))

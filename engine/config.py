@@ -36,14 +36,21 @@ from engine.settings.aggregate_sentiment import AggregateSentimentSection
 from engine.settings.backfill import BackfillSection
 from engine.settings.build_candles import BuildCandlesSection
 from engine.settings.build_features import BuildFeaturesSection
+from engine.settings.calibrate_sentiment import CalibrateSentimentSection
 from engine.settings.check_quality import CheckQualitySection, QualitySection
+from engine.settings.evaluate_sentiment import EvaluateSentimentSection
 from engine.settings.export_dataset import ExportDatasetSection
 from engine.settings.import_candles import ImportCandlesSection
 from engine.settings.label_outcomes import LabelOutcomesSection
+from engine.settings.measure_credibility import MeasureCredibilitySection
 from engine.settings.report import ReportSection
 from engine.settings.schedule import ScheduledJob
 from engine.settings.score_texts import ScoreTextsSection
 from engine.settings.section import FilePath, Port, Section, Share
+from engine.settings.sentiment import SentimentConfig
+from engine.settings.sources import MoodConfig, SourceConfig
+from engine.settings.texts import TextsSection
+from engine.settings.train_sentiment import TrainSentimentSection
 
 ENVIRONMENT_PREFIX = "ENGINE__"
 
@@ -91,6 +98,9 @@ class RetentionConfig(Section):
     texts: int = Field(365, ge=0)
     sentiment_scores: int = Field(365, ge=0)
     sentiment_aggregates: int = Field(1825, ge=0)
+    sentiment_events: int = Field(1825, ge=0)
+    text_topics: int = Field(365, ge=0)
+    source_credibility: int = Field(1825, ge=0)
     market_mood: int = Field(0, ge=0)
     features: int = Field(365, ge=0)
     signals: int = Field(1825, ge=0)
@@ -331,47 +341,6 @@ class FeaturesConfig(Section):
     """Base currency that correlation and beta are measured against."""
 
 
-class SourceConfig(Section):
-    """One source of texts."""
-
-    name: str = Field(min_length=1)
-    """Its name in the store."""
-    kind: Literal["simulated", "rss", "jsonl", "csv"]
-    """How it is read."""
-    location: str = ""
-    """URL or file path; for ``simulated`` empty takes the simulator's own."""
-    credibility: Share = 0.5
-    """Weight of its texts in aggregates."""
-    poll_s: PositiveFloat = 60.0
-    """Seconds between looks."""
-    columns: dict[str, str] = {}
-    """For files: our field -> the file's column (``title``, ``body``, ``published_at``, …)."""
-
-    @model_validator(mode="after")
-    def _has_location(self) -> SourceConfig:
-        if self.kind != "simulated" and not self.location:
-            raise ValueError(f"source {self.name!r} of kind {self.kind} needs a location")
-        return self
-
-
-class SentimentConfig(Section):
-    """Texts to sentiment."""
-
-    model: Literal["lexicon"] = "lexicon"
-    """Which model scores."""
-    replicas: PositiveInt = 1
-    """Actors that share the work."""
-    batch_texts: PositiveInt = 64
-    """Most texts scored at once."""
-    half_life_share: PositiveFloat = 0.5
-    """Half-life of a text's weight, as a share of the window."""
-    fear_greed_url: str = ""
-    """Where the Fear & Greed index is read, in alternative.me's JSON; empty reads the
-    simulator's where that runs, else none."""
-    fear_greed_every_s: PositiveFloat = 3600.0
-    """Seconds between looks at it."""
-
-
 class RankingConfig(Section):
     """Features and sentiment to signals."""
 
@@ -454,7 +423,10 @@ class Config(Section):
     candles: CandlesConfig = CandlesConfig()
     features: FeaturesConfig = FeaturesConfig()
     sources: tuple[SourceConfig, ...] = ()
+    mood: tuple[MoodConfig, ...] = ()
+    """Indices of mood that are read; without any, the simulator's Fear & Greed where it runs."""
     sentiment: SentimentConfig = SentimentConfig()
+    texts: TextsSection = TextsSection()
     ranking: RankingConfig = RankingConfig()
     serve: ServeConfig = ServeConfig()
     metrics: MetricsConfig = MetricsConfig()
@@ -469,7 +441,11 @@ class Config(Section):
     build_features: BuildFeaturesSection = BuildFeaturesSection()
     score_texts: ScoreTextsSection = ScoreTextsSection()
     aggregate_sentiment: AggregateSentimentSection = AggregateSentimentSection()
+    train_sentiment: TrainSentimentSection = TrainSentimentSection()
+    evaluate_sentiment: EvaluateSentimentSection = EvaluateSentimentSection()
+    calibrate_sentiment: CalibrateSentimentSection = CalibrateSentimentSection()
     label_outcomes: LabelOutcomesSection = LabelOutcomesSection()
+    measure_credibility: MeasureCredibilitySection = MeasureCredibilitySection()
     check_quality: CheckQualitySection = CheckQualitySection()
     export_dataset: ExportDatasetSection = ExportDatasetSection()
     report: ReportSection = ReportSection()
@@ -480,6 +456,18 @@ class Config(Section):
         if self.store.url == "embedded":
             return f"embedded:{self.data_dir}/store"
         return self.store.url
+
+    @model_validator(mode="after")
+    def _sources_have_names_of_their_own(self) -> Config:
+        names: dict[str, list[str]] = {
+            "sources": [source.name for source in self.sources],
+            "mood": [mood.kind for mood in self.mood],
+        }
+        for section, given in names.items():
+            repeated = sorted({name for name in given if given.count(name) > 1})
+            if repeated:
+                raise ValueError(f"{section} names {', '.join(repeated)} more than once")
+        return self
 
     @model_validator(mode="after")
     def _ranked_timeframe_has_features(self) -> Config:

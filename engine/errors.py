@@ -15,6 +15,7 @@ A message says what was wrong, where (file, key, venue, offset) and what to do::
     ├── VenueError           a venue's REST answer or subscription is refused
     ├── RecordingError       a recording cannot be read or written
     ├── SourceError          a text source cannot be read
+    ├── SentimentUnavailable no sentiment replica answers
     └── InstrumentError      an instrument's name is malformed or unknown
 
 ``exit_code`` is what the ``engine`` command exits with: 2 for what the user wrote,
@@ -124,6 +125,12 @@ class RecordingError(EngineError):
 
 class SourceError(EngineError):
     """A text source cannot be read."""
+
+
+class SentimentUnavailable(EngineError, ConnectionError):
+    """No sentiment replica answers; trying again later is safe."""
+
+    exit_code = 3
 
 
 class InstrumentError(EngineError, ValueError):

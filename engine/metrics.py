@@ -133,6 +133,18 @@ TICK_TO_RANKING = Histogram(
     buckets=TICK_BUCKETS_S,
     registry=REGISTRY,
 )
+REJECTED_TEXTS = Counter(
+    "engine_rejected_texts_total",
+    "Texts that were not let in, and lie in the table quarantine.",
+    ["source", "reason"],
+    registry=REGISTRY,
+)
+DUPLICATE_TEXTS = Counter(
+    "engine_duplicate_texts_total",
+    "Texts that repeat another one, and do not count again.",
+    ["source"],
+    registry=REGISTRY,
+)
 ERRORS = Counter(
     "engine_errors_total", "Errors that a stage survived.", ["stage", "kind"], registry=REGISTRY
 )

@@ -1,12 +1,15 @@
 """What the stored texts felt about each instrument, as of every whole hour.
 
+Beside the aggregates it stores the events that they show, and the topics and emotions of texts
+that have none yet.
+
 ::
 
     python -m jobs.aggregate_sentiment --config configs/local.yaml [--set every=1m]
     engine submit aggregate_sentiment --set begin=2026-01-01 --wait
 
-A task makes the rows of a week; a day is a unit, which is done again only where the texts that its
-windows reach have changed.
+A task makes the rows of four weeks; a day is a unit, which is done again only where the texts that
+its aggregates reach have changed.
 """
 
 from __future__ import annotations
@@ -19,10 +22,10 @@ from typing import Any
 
 import ray
 
+from engine.actors.text_reading import open_text_reader
 from engine.actors.wiring import markets_of, ranked_markets, resolve
 from engine.config import Config
 from engine.errors import EngineError
-from engine.sentiment.registry import sentiment_model
 from engine.store.aggregate_days import (
     AggregateDay,
     AggregateDays,
@@ -33,15 +36,18 @@ from engine.store.aggregate_days import (
 from engine.store.asking import patiently
 from engine.store.client import Store
 from engine.store.endpoint import StoreEndpoint
+from engine.store.event_pass import missing_events
 from engine.store.ray_data import ClickHouseSink
-from engine.store.tables import table_named
+from engine.store.tables import content_token, table_named
 from engine.store.units import Ledger, note_empty
 from jobs.by_unit import labelled
 from jobs.progress import step
 from jobs.run import Run, command, running
 from jobs.summary import Summary
+from jobs.text_topics import tag_texts
 
 TABLE = "sentiment_aggregates"
+EVENTS = "sentiment_events"
 
 
 def main(config: Config) -> Summary:
@@ -70,7 +76,18 @@ def main(config: Config) -> Summary:
             run.skip("days that are stored already", len(days) - len(left))
         if left:
             _make(run, request, left, plan.first_mentions)
+            _find_events(run, request, left[0].moments[0])
+        tag_texts(run, request.begin or 0, request.end)
         return run.summary
+
+
+def _find_events(run: Run, request: AggregateRequest, start: int) -> None:
+    rules = run.config.sentiment.events
+    events = patiently(lambda: missing_events(run.store, request.model, rules, start, request.end))
+    if events:
+        rows = table_named(EVENTS).to_arrow(events)
+        token = content_token(EVENTS, rows)
+        run.wrote(EVENTS, patiently(lambda: run.store.insert_arrow(EVENTS, rows, token)))
 
 
 def requested(run: Run) -> AggregateRequest:
@@ -79,7 +96,7 @@ def requested(run: Run) -> AggregateRequest:
     begin, end = section.moments()
     # The moment at which the run began may still get texts: it is the next run's.
     return AggregateRequest(
-        model=_model(run.store, section.model or config.sentiment.model),
+        model=_model(run, section.model or config.sentiment.model),
         every=section.every,
         begin=begin,
         end=min(end or run.started_at, run.started_at),
@@ -90,12 +107,12 @@ def requested(run: Run) -> AggregateRequest:
     )
 
 
-def _model(store: Store, name: str) -> str:
+def _model(run: Run, name: str) -> str:
     """Return a model's name with its version; scores of a model that is gone may be named so."""
-    held = store.command(
+    held = run.store.command(
         "SELECT count() FROM sentiment_scores WHERE model = {model:String}", {"model": name}
     )
-    return name if int(held) else sentiment_model(name).name
+    return name if int(held) else open_text_reader(name, run.config).name
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
+from engine.actors.text_reading import open_text_reader
 from engine.config import Config
 from engine.errors import StartError
 from engine.job_request import AGAIN
-from engine.sentiment.registry import sentiment_model
 from engine.sentiment.scoring import score_texts
 from engine.store.columns import python_values
 from engine.store.ray_data import ClickHouseSink, ClickHouseSource
@@ -63,7 +63,7 @@ square of their number."""
 UNREAD = "_unread"
 """Column beside those of the scores: why a text has none."""
 EMPTY = "empty texts"
-UNREADABLE = "texts of another script, or of links and names alone"
+UNREADABLE = "texts in another language, or of links and names alone"
 
 
 class TextScorer:
@@ -73,13 +73,15 @@ class TextScorer:
     ----------
     model
         As `engine.sentiment.registry` knows it.
+    config
+        The whole configuration.
     scored_at
         Moment that the rows bear, UTC nanoseconds.
     """
 
-    def __init__(self, model: str, scored_at: int) -> None:
+    def __init__(self, model: str, config: Config, scored_at: int) -> None:
         give_way()
-        self._model = sentiment_model(model)
+        self._reader = open_text_reader(model, config)
         self._scored_at = scored_at
 
     def __call__(self, texts: pa.Table) -> pa.Table:
@@ -99,7 +101,7 @@ class TextScorer:
         ids, titles, bodies = (
             python_values(texts.column(name)) for name in ("text_id", "title", "body")
         )
-        rows = score_texts(self._model, ids, titles, bodies, self._scored_at)
+        rows = score_texts(self._reader, ids, titles, bodies, self._scored_at)
         scored = {row.text_id for row in rows}
         why = {
             text_id: UNREADABLE if (title + body).strip() else EMPTY
@@ -183,7 +185,7 @@ def find_work(run: Run) -> Work:
     """Ask the store what has no score of this version of the model."""
     section = run.section
     name = section.model or run.config.sentiment.model
-    version = sentiment_model(name).name
+    version = open_text_reader(name, run.config).name
     begin, end = section.moments()
     work = Work(name, version, begin or 0, min(end or run.started_at, run.started_at), 0)
     count = run.store.command(
@@ -225,7 +227,11 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
         warnings.simplefilter("ignore", RayDeprecationWarning)
         scores: Dataset = texts.map_batches(
             scorer,
-            fn_constructor_kwargs={"model": work.model, "scored_at": run.started_at},
+            fn_constructor_kwargs={
+                "model": work.model,
+                "config": run.config,
+                "scored_at": run.started_at,
+            },
             batch_size=section.batch_texts,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(

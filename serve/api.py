@@ -7,7 +7,14 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from serve import data_routes, documentation, problems, ranking_routes
+from serve import (
+    data_routes,
+    documentation,
+    problems,
+    ranking_routes,
+    sentiment_event_routes,
+    sentiment_routes,
+)
 from serve.limits import BodyLimits
 from serve.parameters import refuse_unknown_parameters
 from serve.schemas import ProblemAnswer
@@ -52,7 +59,10 @@ def create_api(state: ServingState) -> FastAPI:
     )
     app.state.serving = state
     app.include_router(ranking_routes.router)
+    # Before the data: /v1/sentiment/events is no instrument.
+    app.include_router(sentiment_event_routes.router)
     app.include_router(data_routes.router)
+    app.include_router(sentiment_routes.router)
     documentation.install(app)
     problems.install(app)
     app.add_middleware(BodyLimits)

@@ -13,18 +13,23 @@ from fastapi import FastAPI
 from ray import serve as ray_serve
 from ray.serve.schema import LoggingConfig
 
+from engine.actors.sentiment_pool import SentimentPool
+from engine.actors.text_reading import open_text_readers
 from engine.bus.client import Bus
+from engine.bus.sentiment_cache import SentimentCache
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.log import set_up_logging
-from engine.sentiment.registry import sentiment_model
 from serve.api import create_api
+from serve.sentiment_scoring import CachedScoring, Scoring, ScoringHere
 from serve.state import ServingState, StoredData
 
 MAX_ONGOING_REQUESTS = 200
 """Per replica. Answers are ready bytes or short waits for the store, so many fit at once."""
 MAX_QUEUED_REQUESTS = 1000
 ENVIRONMENT_PREFIX = "env:"
+SCORING_PATIENCE_S = 5.0
+"""How long a request waits for a sentiment replica that answers."""
 
 
 class Signals:
@@ -39,12 +44,16 @@ class Signals:
     def __init__(self, options: dict[str, Any]) -> None:
         config = Config.model_validate_json(options["config"])
         set_up_logging(config.log.level, config.log.format)
-        store_url = secret(options["store_url"])
+        store_url, bus_url = secret(options["store_url"]), secret(options["bus_url"])
+        prefix = options.get("prefix", config.bus.prefix)
         self._state = ServingState(
             config=config,
-            bus=Bus(secret(options["bus_url"]), options.get("prefix", config.bus.prefix)),
+            bus=Bus(bus_url, prefix),
             open_reader=lambda: open_reader(store_url),
-            load_model=lambda: sentiment_model(config.sentiment.model),
+            scoring=CachedScoring(
+                scoring_of(options.get("scoring", "here"), config),
+                SentimentCache(bus_url, prefix, config.sentiment.cache_s),
+            ),
             load_feature_names=feature_names,
         )
 
@@ -72,6 +81,29 @@ def open_reader(store_url: str) -> StoredData:
     if not isinstance(endpoint, StoreEndpoint):
         raise ConfigError("serve needs the URL of a running store, not an embedded path")
     return Reader(Store(endpoint))
+
+
+def scoring_of(where: str, config: Config) -> Scoring:
+    """Return whoever reads texts.
+
+    Parameters
+    ----------
+    where
+        ``actors`` asks the engine's sentiment replicas; ``here`` loads the models in this process
+        when first asked.
+    config
+        The whole configuration.
+
+    Raises
+    ------
+    ConfigError
+        Where `where` is neither.
+    """
+    if where == "actors":
+        return SentimentPool(config.sentiment.max_replicas, SCORING_PATIENCE_S)
+    if where == "here":
+        return ScoringHere(open_text_readers(config))
+    raise ConfigError(f"serve.app:build: scoring is {where!r}; known: actors, here")
 
 
 def feature_names() -> Sequence[str]:
@@ -112,7 +144,8 @@ def build(options: dict[str, Any]) -> ray_serve.Application:
     options
         ``store_url``: URL of the running store, password included; ``bus_url``: Redis URL
         (either may be ``env:NAME``); ``config``: the whole configuration as JSON
-        (``Config.model_dump_json()``); ``prefix`` (optional): the bus' prefix.
+        (``Config.model_dump_json()``); ``prefix`` (optional): the bus' prefix; ``scoring``
+        (optional): who reads texts, see `scoring_of`.
 
     Raises
     ------

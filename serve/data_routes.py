@@ -1,9 +1,9 @@
-"""Routes answered from the store, and the one that scores texts."""
+"""Routes answered from the store."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Response
@@ -11,7 +11,6 @@ from fastapi import APIRouter, Query, Response
 from engine.clock import NS_PER_S, iso_utc
 from engine.domain.sentiment import SentimentAggregate, Window
 from engine.domain.timeframe import Timeframe
-from engine.sentiment.base import TextSentiment
 from serve.parameters import TimeText, parse_range, resolve_instrument
 from serve.problems import Problem, bad_parameter
 from serve.ranking_routes import JSON, RankedTimeframe, State, known_timeframe, ranked_timeframe
@@ -21,8 +20,6 @@ from serve.schemas import (
     FeaturesAnswer,
     HistoryAnswer,
     SentimentAnswer,
-    TextsAnswer,
-    TextsRequest,
 )
 from serve.state import ServingState
 
@@ -140,28 +137,6 @@ async def sentiment(state: State, instrument: str, window: Window | None = None)
     if found is None:
         raise _no_data(f"no {wanted} sentiment of {name} is stored yet")
     return _stored(sentiment_body(found), f"/v1/sentiment/{name}")
-
-
-@router.post("/v1/sentiment", response_model=TextsAnswer, tags=["sentiment"])
-async def score_texts(state: State, request: TextsRequest) -> Response:
-    """Score texts with the engine's own model."""
-    model, readings = await state.score(request.texts)
-    return _stored({"model": model, "results": [_reading(reading) for reading in readings]})
-
-
-def _reading(reading: TextSentiment | None) -> dict[str, Any]:
-    if reading is None:
-        return dict.fromkeys(("label", "score", "probabilities", "confidence"))
-    return {
-        "label": reading.label,
-        "score": reading.score,
-        "probabilities": {
-            "bearish": reading.bearish,
-            "neutral": reading.neutral,
-            "bullish": reading.bullish,
-        },
-        "confidence": reading.confidence,
-    }
 
 
 def _exchange(state: ServingState, instrument: str, asked: str | None) -> str:

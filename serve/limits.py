@@ -11,7 +11,7 @@ MAX_BODY_BYTES = 1024 * 1024
 
 
 class BodyLimits:
-    """ASGI middleware: refuses bodies over `MAX_BODY_BYTES` and bodies that are not JSON.
+    """ASGI middleware: refuses bodies over `MAX_BODY_BYTES`, and those that cannot be JSON.
 
     A body without a declared length is counted while it arrives, so that memory is bounded
     either way.
@@ -50,7 +50,7 @@ class BodyLimits:
             if len(body) > MAX_BODY_BYTES:
                 return too_large, b""
             if not message.get("more_body", False):
-                return _wrong_kind(headers, bytes(body)), bytes(body)
+                return _wrong_kind(headers, bytes(body)) or _unreadable(body), bytes(body)
 
 
 def _wrong_kind(headers: Headers, body: bytes) -> Problem | None:
@@ -60,6 +60,16 @@ def _wrong_kind(headers: Headers, body: bytes) -> Problem | None:
         return None
     detail = f"send the body as Content-Type: application/json (given {kind[:60]!r})"
     return Problem(415, "not-json", detail)
+
+
+def _unreadable(body: bytearray) -> Problem | None:
+    """Refuse bytes that are no text: JSON is UTF-8."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        detail = f"the body is not JSON: it is not UTF-8 at byte {error.start}"
+        return Problem(400, "bad-json", detail)
+    return None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

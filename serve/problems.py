@@ -13,11 +13,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from engine.errors import BusError, StoreQueryError, StoreUnavailable
+from engine.errors import BusError, SentimentUnavailable, StoreQueryError, StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:signal-engine:problem:"
 RETRY_AFTER_S = 2
+
+_PARTS: tuple[tuple[type[Exception], str], ...] = (
+    (BusError, "bus"),
+    (SentimentUnavailable, "sentiment"),
+)
+_SPOKEN = {
+    "bus": "bus does",
+    "sentiment": "replicas that read texts do",
+    "store": "store does",
+}
 
 _log = logging.getLogger("engine.serve")
 
@@ -91,6 +101,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     app.add_exception_handler(BusError, _on_unavailable)
+    app.add_exception_handler(SentimentUnavailable, _on_unavailable)
     app.add_exception_handler(StoreQueryError, _on_internal)
     app.add_exception_handler(Exception, _on_internal)
 
@@ -143,11 +154,11 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 async def _on_unavailable(request: Request, error: Exception) -> Response:
     _log.warning("%s %s: %s", request.method, request.url.path, error)
-    part = "bus" if isinstance(error, BusError) else "store"
+    part = next((name for kind, name in _PARTS if isinstance(error, kind)), "store")
     problem = Problem(
         503,
         f"{part}-unavailable",
-        f"the {part} does not answer just now; try again shortly",
+        f"the {_SPOKEN[part]} not answer just now; try again shortly",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
     return render(problem, request.url.path)

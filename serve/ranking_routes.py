@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from engine.clock import NS_PER_MS, iso_utc
 from engine.domain.signal import Direction
 from engine.domain.timeframe import Timeframe
-from engine.errors import BusError
+from engine.errors import BusError, SentimentUnavailable
 from serve.parameters import resolve_instrument
 from serve.problems import RETRY_AFTER_S, Problem, bad_parameter
 from serve.render import Page, RenderedRanking
@@ -24,6 +25,8 @@ router = APIRouter()
 MAX_SIGNALS = 1000
 DEFAULT_SIGNALS = 100
 JSON = "application/json"
+VERSIONS_TIMEOUT_S = 0.5
+"""How long `/v1/status` waits for the models' versions."""
 
 
 def serving(request: Request) -> ServingState:
@@ -70,9 +73,24 @@ async def status(state: State) -> Response:
             "version": VERSION,
             "bus": bus,
             "rankings": held,
+            "sentiment": await _sentiment(state),
             "engine": report,
         }
     )
+
+
+async def _sentiment(state: ServingState) -> dict[str, object]:
+    """Say which models read texts; those that do not answer soon are not waited for."""
+    try:
+        async with asyncio.timeout(VERSIONS_TIMEOUT_S):
+            models = await state.scoring.versions()
+    except (SentimentUnavailable, TimeoutError):
+        models = {}
+    return {
+        "model": state.config.sentiment.model,
+        "models": models,
+        "replicas": list(state.scoring.replicas),
+    }
 
 
 @router.get("/v1/signals", response_model=RankingAnswer, tags=["signals"])

@@ -8,16 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from engine.domain.market import CandleSource
-from engine.domain.sentiment import Label
 from engine.domain.signal import Direction
-
-MAX_TEXTS = 256
-"""Most texts in one request."""
-MAX_TEXT_CHARACTERS = 10_000
-"""Longest text."""
 
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -174,53 +168,23 @@ class SentimentAnswer(Answer):
     window: str
     as_of: Time
     score: Score | None
-    """Weighted mean; null where the window held no text."""
+    """Weighted mean; null where the window held no text that could be read."""
     dispersion: float | None
     bullish: int
     bearish: int
     neutral: int
     mentions: int
+    """Texts that were read: the sum of the three."""
     weight: float
     model: str
-
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
-
-
-class TextsRequest(BaseModel):
-    """Texts to score."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"texts": ["Bitcoin breaks $70k 🚀"]}]}
-    )
-
-    texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS)
-
-
-class Probabilities(Answer):
-    """They sum to 1."""
-
-    bearish: Share
-    neutral: Share
-    bullish: Share
-
-
-class TextAnswer(Answer):
-    """One text's reading; all null where the model cannot read the text."""
-
-    label: Label | None
-    score: Score | None
-    """P(bullish) - P(bearish)."""
-    probabilities: Probabilities | None
-    confidence: Share | None
-    """Probability of the label."""
-
-
-class TextsAnswer(Answer):
-    """Readings, in the order of the texts."""
-
-    model: str
-    results: list[TextAnswer]
+    volume: int | None
+    """Texts about it, read or not; null in rows of versions that did not count them."""
+    coverage: Share | None
+    """Share of them that was read; null where there was none."""
+    surprise: float | None
+    """How unusual the volume is, standard deviations of its logarithm; null without enough past."""
+    momentum: float | None
+    """Score less the score one window earlier, in [-2, 2]; null where either is."""
 
 
 class RankingState(Answer):
@@ -235,6 +199,17 @@ class RankingState(Answer):
     is_closed_bar: bool
 
 
+class SentimentState(Answer):
+    """Which models read texts here."""
+
+    model: str
+    """The default, by its name in the configuration."""
+    models: dict[str, str]
+    """Every model that a request may name, with its version; empty while none answers."""
+    replicas: list[str]
+    """Actors that hold them and answer; empty where this replica holds them itself."""
+
+
 class StatusAnswer(Answer):
     """What the engine and this replica are doing."""
 
@@ -242,6 +217,7 @@ class StatusAnswer(Answer):
     version: str
     bus: Literal["connected", "unavailable"]
     rankings: list[RankingState]
+    sentiment: SentimentState
     engine: dict[str, Any] | None
     """The supervisor's report; null where it has not reported yet."""
 

@@ -1,4 +1,4 @@
-"""What a replica holds: ready rankings from the bus, a way to the store, a sentiment model."""
+"""What a replica holds: ready rankings from the bus, and ways to the store and to the models."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from engine.clock import Clock, SystemClock
 from engine.config import Config
 from engine.domain.features import FeatureRow
 from engine.domain.market import Candle
-from engine.domain.sentiment import SentimentAggregate
+from engine.domain.sentiment import SentimentAggregate, SentimentEvent, Window
 from engine.domain.signal import Ranking, Signal
 from engine.errors import EngineError, StoreUnavailable
-from engine.sentiment.base import SentimentModel, TextSentiment
 from serve.render import RenderedRanking
+from serve.sentiment_scoring import CachedScoring
 
 Result = TypeVar("Result")
 
@@ -73,6 +73,22 @@ class StoredData(Protocol):
         """Return the newest aggregate not after `as_of` of every instrument and window."""
         ...
 
+    def sentiment_events(
+        self,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        instrument: str,
+        kind: str,
+        window: Window | None,
+        /,
+    ) -> Sequence[SentimentEvent]:
+        """Return the oldest events with as_of in ``[start, end)``; empty or None takes all.
+
+        They are `limit`, and all others of the last one's moment.
+        """
+        ...
+
     def latest_ranking(self, timeframe: str) -> Ranking | None:
         """Return the newest stored ranking, or None."""
         ...
@@ -86,8 +102,8 @@ class ServingState:
     bus: Bus
     open_reader: Callable[[], StoredData]
     """Connects to the store; called once, in a thread, when first needed."""
-    load_model: Callable[[], SentimentModel]
-    """Loads the sentiment model; called once, in a thread, when first needed."""
+    scoring: CachedScoring
+    """Reads texts."""
     load_feature_names: Callable[[], Sequence[str]]
     """Gives the catalogue's names, in the order of a row's values; called in a thread."""
     clock: Clock = field(default_factory=SystemClock)
@@ -98,10 +114,8 @@ class ServingState:
 
     def __post_init__(self) -> None:
         self._reader: StoredData | None = None
-        self._model: SentimentModel | None = None
         self._opening = threading.Lock()
         self._reads = asyncio.Semaphore(CONCURRENT_READS)
-        self._scoring = asyncio.Lock()
         self._exchanges = _exchanges_by_instrument(self.config)
 
     @asynccontextmanager
@@ -115,6 +129,7 @@ class ServingState:
             for task in (self.following, warming):
                 task.cancel()
             await asyncio.gather(self.following, warming, return_exceptions=True)
+            await self.scoring.close()
             await self.bus.close()
 
     # Rankings ----------------------------------------------------------------------------
@@ -157,7 +172,7 @@ class ServingState:
         signals = (s for held in self.rankings.values() for s in held.ranking.signals)
         return list(dict.fromkeys(s.exchange for s in signals if s.instrument == instrument))
 
-    # Store and model ---------------------------------------------------------------------
+    # Store -------------------------------------------------------------------------------
 
     async def read(self, query: Callable[[StoredData], Result]) -> Result:
         """Run a blocking query of the store in a thread.
@@ -172,22 +187,6 @@ class ServingState:
                 return await asyncio.to_thread(lambda: query(self._opened_reader()))
         except TimeoutError:
             raise StoreUnavailable(f"the store took longer than {READ_TIMEOUT_S:g} s") from None
-
-    async def score(self, texts: Sequence[str]) -> tuple[str, list[TextSentiment | None]]:
-        """Score texts in a thread, one request at a time.
-
-        Returns
-        -------
-        model, readings
-            The model's name with its version, and one reading per text.
-        """
-        async with self._scoring:
-            return await asyncio.to_thread(self._score, texts)
-
-    def _score(self, texts: Sequence[str]) -> tuple[str, list[TextSentiment | None]]:
-        if self._model is None:
-            self._model = self.load_model()
-        return self._model.name, self._model.score(texts)
 
     def _opened_reader(self) -> StoredData:
         with self._opening:

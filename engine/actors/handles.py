@@ -11,8 +11,6 @@ from ray.exceptions import RayActorError
 from engine.actors.messages import CandleBatch, FeatureBatch, SentimentBatch
 from engine.actors.placement import Handle
 from engine.domain.market import Trade
-from engine.domain.sentiment import SentimentScore
-from engine.domain.text import TextItem
 from engine.metrics import IN_FLIGHT
 
 
@@ -70,17 +68,3 @@ class RemoteRanker(RemoteActor):
         """Hand over aggregates; answers with the ranker's incarnation."""
         incarnation: str = await self._call("ingest_sentiment", batch)
         return incarnation
-
-
-class RemoteScorer(RemoteActor):
-    """A sentiment replica, by its handle."""
-
-    async def model(self) -> str:
-        """Ask for the model's name."""
-        name: str = await self._call("model")
-        return name
-
-    async def score(self, items: list[TextItem]) -> list[SentimentScore]:
-        """Have texts scored."""
-        scores: list[SentimentScore] = await self._call("score", items)
-        return scores

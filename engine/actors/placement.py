@@ -24,6 +24,8 @@ def place(
     *arguments: Any,
     near_head: bool = False,
     node: str | None = None,
+    num_cpus: float = CPU_SHARE,
+    num_gpus: float = 0.0,
     **options_of_kind: Any,
 ) -> Handle:
     """Start an actor, or find it where it runs already.
@@ -40,6 +42,8 @@ def place(
         Keep it on this node: it owns files or addresses of this machine.
     node
         Where it is best; it goes elsewhere when that node is lost.
+    num_cpus, num_gpus
+        What it takes of the cluster; parts of a GPU are possible.
     **options_of_kind
         Keyword arguments of its constructor.
     """
@@ -55,7 +59,8 @@ def place(
         "namespace": NAMESPACE,
         "lifetime": "detached",
         "get_if_exists": True,
-        "num_cpus": CPU_SHARE,
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
         "max_restarts": -1,
         # A lost call is made again by whoever keeps the data: never blindly by Ray.
         "max_task_retries": 0,
@@ -64,6 +69,20 @@ def place(
     }
     actor: Any = ray.remote(kind)
     return actor.options(**options).remote(name, *arguments, **options_of_kind)
+
+
+def find(name: str) -> Handle | None:
+    """Return an actor by its name, or None where there is none. Blocking."""
+    try:
+        return ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return None
+
+
+def gpus() -> float:
+    """Return how many GPUs the cluster has."""
+    resources: Any = ray.cluster_resources  # which Ray does not type
+    return float(resources().get("GPU", 0.0))
 
 
 def alive_nodes() -> list[str]:

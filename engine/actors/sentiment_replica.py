@@ -1,22 +1,23 @@
-"""The actor that holds a sentiment model."""
+"""The actor that holds sentiment models."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from engine.actors.base import EngineActor, Phase
+from engine.actors.text_reading import open_text_readers
 from engine.clock import Clock, SystemClock
 from engine.config import Config
 from engine.domain.sentiment import SentimentScore
 from engine.domain.text import TextItem
 from engine.metrics import STAGE_SECONDS
-from engine.sentiment.base import SentimentModel
-from engine.sentiment.registry import sentiment_model
+from engine.sentiment.readers import ReadTexts, Reloaded
+from engine.sentiment.reading import TextQuery
 
 
 class SentimentReplica(EngineActor):
-    """Scores texts with the configured model, off the event loop.
+    """Reads texts with the configured models, off the event loop, many callers' in one batch.
 
     Parameters
     ----------
@@ -30,40 +31,96 @@ class SentimentReplica(EngineActor):
 
     def __init__(self, name: str, config: Config, clock: Clock | None = None) -> None:
         super().__init__(name, config)
-        self._config = config
         self._clock = clock or SystemClock()
-        self._model: SentimentModel | None = None
-        self._scored = 0
+        self._readers = open_text_readers(config)
+        self._read = 0
 
-    async def start(self) -> SentimentModel:
-        """Load the model; an actor that Ray restarted comes here with its first text."""
-        self._model = await asyncio.to_thread(sentiment_model, self._config.sentiment.model)
-        self.phase = Phase.RUNNING
-        return self._model
+    async def start(self) -> None:
+        """Load the models; an actor that Ray restarted may be asked for texts before."""
+        await self._readers.load()
+        if self.phase is Phase.CREATED:
+            self.phase = Phase.RUNNING
 
-    async def model(self) -> str:
-        """Return the name, with its version, of the model that scores."""
-        return (self._model or await self.start()).name
+    async def versions(self) -> dict[str, str]:
+        """Return the names of the models with their versions; the default first."""
+        return await self._readers.versions()
 
     async def score(self, items: list[TextItem]) -> list[SentimentScore]:
-        """Score texts; one that cannot be scored (empty, say) has no score in the answer.
+        """Score texts with the default model.
 
         Parameters
         ----------
         items
-            Texts, at most a batch.
+            Texts, any number.
+
+        Returns
+        -------
+        list of SentimentScore
+            For each text that has one, all by one version of the model: what cannot be read
+            (empty, say, or in another language) is not among them.
+
+        Raises
+        ------
+        ConnectionError
+            Where it is being drained: ask another.
         """
-        model = self._model or await self.start()
+        self._refuse_when_drained()
         with STAGE_SECONDS.labels("sentiment").time():
-            readings = await asyncio.to_thread(model.score, [item.content for item in items])
+            contents = [item.content for item in items]
+            model, found = await self._readers.sentiments(contents)
         now = self._clock.now_ns()
-        self._scored += len(items)
+        self._read += len(items)
         return [
-            reading.row(item.text_id, model.name, now)
-            for item, reading in zip(items, readings, strict=True)
-            if reading is not None
+            sentiment.row(item.text_id, model, now)
+            for item, sentiment in zip(items, found, strict=True)
+            if sentiment is not None
         ]
 
+    async def read(self, model: str, queries: Sequence[TextQuery]) -> ReadTexts:
+        """Read everything that is asked of texts, with any model that is held.
+
+        Parameters
+        ----------
+        model
+            Its name in the configuration.
+        queries
+            What is asked.
+
+        Raises
+        ------
+        ConfigError
+            Where the model is not held.
+        ConnectionError
+            Where it is being drained: ask another.
+        """
+        self._refuse_when_drained()
+        with STAGE_SECONDS.labels("sentiment").time():
+            found = await self._readers.read(model, queries)
+        self._read += len(queries)
+        return found
+
+    async def reload(self, model: str) -> Reloaded:
+        """Load a model anew; the one that is held answers until then, and stays if that fails."""
+        found = await self._readers.reload(model)
+        self.log.info("model %s: %s took the place of %s", model, found.after, found.before)
+        return found
+
+    async def drain(self) -> None:
+        """Answer what was asked, take nothing more."""
+        self.phase = Phase.DRAINED
+        await self._readers.idle()
+        await super().drain()
+
     def details(self) -> dict[str, Any]:
-        """Return the model and how many texts it has scored."""
-        return {"model": self._model.name if self._model else "", "texts": self._scored}
+        """Return the default model, all that are held, and how many texts were read and wait."""
+        known = self._readers.known
+        return {
+            "model": next(iter(known.values()), ""),
+            "models": known,
+            "texts": self._read,
+            "waiting": self._readers.waiting,
+        }
+
+    def _refuse_when_drained(self) -> None:
+        if self.phase is Phase.DRAINED:
+            raise ConnectionError(f"{self.name} is being drained")

@@ -18,16 +18,18 @@ from engine.actors.feature_worker import FeatureWorker
 from engine.actors.handles import (
     RemoteFeatureWorker,
     RemoteRanker,
-    RemoteScorer,
     RemoteStream,
 )
 from engine.actors.market_stream import MarketStream
-from engine.actors.placement import Handle, alive_nodes, kill, place
+from engine.actors.placement import Handle, alive_nodes, find, gpus, kill, place
 from engine.actors.plan import Plan
 from engine.actors.ranker import Ranker
 from engine.actors.relay import Relay
 from engine.actors.scheduler import Scheduler
+from engine.actors.sentiment_pool import NAME as REPLICA
+from engine.actors.sentiment_pool import SentimentPool
 from engine.actors.sentiment_replica import SentimentReplica
+from engine.actors.sentiment_scaling import SentimentScaling
 from engine.actors.status import engine_status
 from engine.actors.store_server import StoreServer
 from engine.actors.text_stream import TextStream
@@ -46,7 +48,7 @@ from engine.clock import SystemClock
 from engine.config import Config
 from engine.domain.instrument import ExchangeName, Market
 from engine.domain.signal import Alert
-from engine.errors import BusError, EngineError
+from engine.errors import BusError, EngineError, StartError
 from engine.exchanges.registry import exchange as adapter_of
 from engine.features.catalogue import feature_columns
 from engine.metrics import ERRORS
@@ -58,6 +60,9 @@ WATCH_EVERY_S = 1.0
 REPORT_PATIENCE_S = 5.0
 HANGING_S = 30.0
 """An actor that has not reported for so long is killed and started anew."""
+
+REPLICA_PATIENCE_S = 5.0
+"""How long a text waits for a sentiment replica before it is said that none answers."""
 
 DRAIN_PATIENCE_S = 5.0
 """How long one group of actors may take to write down what it holds."""
@@ -108,6 +113,10 @@ class Supervisor(EngineActor):
         self._venues: dict[str, VenueEndpoint] = {}
         self._news_url = ""
         self._is_up = False
+        sentiment = config.sentiment
+        self._scaling = SentimentScaling(
+            sentiment.min_replicas, sentiment.max_replicas, sentiment.batch_texts
+        )
 
     async def start(self) -> None:
         """Start everything, in the order in which the parts need one another.
@@ -125,7 +134,7 @@ class Supervisor(EngineActor):
         await self._up("store", "bus", "venues")
         await asyncio.to_thread(self._migrate)
         streams = self._named("stream-")
-        await self._up(*streams, *self._named("relay-"), *self._named("sentiment-"))
+        await self._up(*streams, *self._named("relay-"), *self._named(REPLICA))
         await self._up("ranker", "texts", *self._named("features-"))
         await asyncio.gather(*(self._parts[name].handle.run.remote() for name in streams))
         self._is_up = True
@@ -154,6 +163,7 @@ class Supervisor(EngineActor):
         ranker = place(Ranker, "ranker", config, self._wiring, config.features.shards)
         self._add("ranker", ranker, ranker.start.remote)
         self._place_streams(self._place_workers(ranker))
+        self._place_replicas()
         self._place_texts(ranker)
 
     def _add(self, name: str, handle: Handle, bring_up: Callable[[], Awaitable[object]]) -> None:
@@ -250,15 +260,57 @@ class Supervisor(EngineActor):
             # At the first start all streams are prepared before any of them runs.
             await handle.run.remote()
 
+    def _place_replicas(self) -> None:
+        """Place the fewest sentiment replicas, and find those that ran before us.
+
+        Raises
+        ------
+        StartError
+            Where they are to be on GPUs, and the cluster has too few.
+        """
+        sentiment = self._config.sentiment
+        if sentiment.num_gpus > 0:
+            fitting = int(gpus() / sentiment.num_gpus)
+            if fitting < sentiment.min_replicas:
+                raise StartError(
+                    f"sentiment.min_replicas is {sentiment.min_replicas} and each takes "
+                    f"sentiment.num_gpus {sentiment.num_gpus:g}, but the cluster has {gpus():g} "
+                    "GPUs; set sentiment.num_gpus to 0 to score on the CPU"
+                )
+            self._scaling.most = min(sentiment.max_replicas, fitting)
+        for number in range(sentiment.max_replicas):
+            if number < sentiment.min_replicas or find(f"{REPLICA}{number}") is not None:
+                self._place_replica(number)
+
+    def _place_replica(self, number: int) -> Part:
+        name, sentiment = f"{REPLICA}{number}", self._config.sentiment
+        replica = place(
+            SentimentReplica,
+            name,
+            self._config,
+            num_cpus=sentiment.num_cpus,
+            num_gpus=sentiment.num_gpus,
+        )
+        self._add(name, replica, replica.start.remote)
+        return self._parts[name]
+
+    def _scale_replicas(self) -> None:
+        """Start a sentiment replica where texts wait, end one where none is needed."""
+        parts = [self._parts[name] for name in self._named(REPLICA)]
+        waiting = sum(part.report.details["waiting"] for part in parts if part.report)
+        wanted = self._scaling.wanted(len(parts), waiting, time.monotonic())
+        if wanted > len(parts):
+            number = next(n for n in range(wanted) if f"{REPLICA}{n}" not in self._parts)
+            self.log.info("%d texts wait: starting %s%d", waiting, REPLICA, number)
+            self.spawn(self._begin(self._place_replica(number)), f"starting {REPLICA}{number}")
+        elif wanted < len(parts):
+            last = max(parts, key=lambda part: int(part.name.removeprefix(REPLICA)))
+            self.log.info("ending %s: it is not needed", last.name)
+            self.spawn(self._drain_part(self._parts.pop(last.name)), f"ending {last.name}")
+
     def _place_texts(self, ranker: Handle) -> None:
         if not self._config.sources:
             return
-        scorers = []
-        for number in range(self._config.sentiment.replicas):
-            name = f"sentiment-{number}"
-            replica = place(SentimentReplica, name, self._config)
-            self._add(name, replica, replica.start.remote)
-            scorers.append(RemoteScorer(replica, "sentiment"))
         instruments = [market.instrument for market in self._universe]
         texts = place(
             TextStream,
@@ -266,7 +318,7 @@ class Supervisor(EngineActor):
             self._config,
             self._wiring,
             instruments,
-            scorers,
+            SentimentPool(self._config.sentiment.max_replicas, REPLICA_PATIENCE_S),
             RemoteRanker(ranker, "ranker"),
         )
         self._add("texts", texts, lambda: texts.start.remote(self._news_url))
@@ -288,16 +340,17 @@ class Supervisor(EngineActor):
             near_head=True,
         )
         self._add("scheduler", scheduler, scheduler.start.remote)
-        self.spawn(self._begin_schedules(self._parts["scheduler"]), "beginning the schedules")
+        self.spawn(self._begin(self._parts["scheduler"]), "beginning the schedules")
 
-    async def _begin_schedules(self, part: Part) -> None:
+    async def _begin(self, part: Part) -> None:
+        """Bring up a part that was placed later than the others."""
         part.mending = True
         try:
             await self._up(part.name)
         except (EngineError, RayError) as error:
             # It stays as it was made, so whoever watches brings it up again.
             last = str(error).splitlines()[-1]
-            self.log.warning("schedules are not kept yet: %s", last)
+            self.log.warning("%s is not up yet: %s", part.name, last)
         finally:
             part.mending = False
 
@@ -325,6 +378,7 @@ class Supervisor(EngineActor):
         while True:
             started = time.monotonic()
             await asyncio.gather(*(self._look_at(part) for part in self._parts.values()))
+            self._scale_replicas()
             await self._publish_status()
             await asyncio.sleep(max(0.0, WATCH_EVERY_S - (time.monotonic() - started)))
 
@@ -427,7 +481,7 @@ class Supervisor(EngineActor):
             [*self._named("stream-"), *self._named("texts")],
             self._named("features-"),
             self._named("ranker"),
-            [*self._named("sentiment-"), *self._named("venues")],
+            [*self._named(REPLICA), *self._named("venues")],
             self._named("bus"),
             self._named("store"),
         ):

@@ -20,6 +20,7 @@ from engine.bus.client import Bus
 from engine.bus.embedded import redis_server_path
 from engine.config import Config
 from engine.errors import EngineError, StartError
+from engine.sources.registry import check_source
 from engine.store.client import Store
 from engine.store.embedded import read_owner
 from engine.store.endpoint import EmbeddedHome, parse_store_url
@@ -240,6 +241,22 @@ def check_haproxy(config: Config) -> Check:
         )
 
 
+def check_sources(config: Config) -> Check:
+    """Check that every source of text has what it needs, the keys above all."""
+    for source in config.sources:
+        try:
+            check_source(source, has_simulator=config.simulator.enabled)
+        except EngineError as error:
+            is_ours = config.ray.address is None
+            where = "" if is_ours else " (and where the cluster's first node was started)"
+            mend = f"set it in this environment{where}, or take the source out"
+            return Check("sources", False, str(error), mend, needed=is_ours)
+    if config.mood and not config.sources:
+        found = "mood is read by the part that reads texts, and there is no source of texts"
+        return Check("sources", False, found, "add one to sources", needed=False)
+    return Check("sources", True, f"{len(config.sources)} of texts, {len(config.mood)} of mood")
+
+
 def check_gpu() -> Check:
     """Say whether an NVIDIA GPU is there; nothing needs one yet."""
     program = shutil.which("nvidia-smi")
@@ -259,6 +276,7 @@ def all_checks(config: Config) -> list[Check]:
         check_bus,
         check_haproxy,
         check_jobs,
+        check_sources,
         check_token,
     ]
     found.extend(check(config) for check in single)

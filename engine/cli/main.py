@@ -23,6 +23,7 @@ from engine.cli import (
     read,
     record,
     schedule,
+    sentiment,
     sql,
     submit,
     up,
@@ -42,6 +43,7 @@ app.command("up")(up.up)
 app.command("down")(up.down)
 app.command("status")(read.status)
 app.command("signals")(read.signals)
+app.command("sentiment")(sentiment.sentiment)
 app.command("sql")(sql.sql)
 app.command("verify")(verify.verify)
 app.command("parity")(parity.parity)

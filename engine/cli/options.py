@@ -29,14 +29,17 @@ def read_config(path: Path | None, overrides: list[str] | None) -> Config:
     Raises
     ------
     ConfigError
-        Where it is wrong, or names weights that do not exist.
+        Where it is wrong, or names weights or a sentiment model that do not exist.
     """
+    from engine.sentiment.registry import check_model_name
     from engine.signals.weights import load_weights
 
     if path is None and DEFAULT_CONFIG.is_file():
         path = DEFAULT_CONFIG
     config = resolve(load_config(path, overrides or ()))
     load_weights(config.ranking.weights)
+    for name in config.sentiment.served:
+        check_model_name(name)
     return config
 
 

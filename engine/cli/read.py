@@ -13,11 +13,25 @@ from engine.cli.runfile import needed_run
 from engine.cli.tables import actors_table, explained, streams_table, summary
 from engine.errors import NotRunningError, StartError, StoreQueryError
 
+POST_TIMEOUT_S = 120.0
+"""What is posted is worked on before the answer comes."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-def fetch(path: str, parameters: dict[str, Any] | None = None) -> Any:
+def fetch(
+    path: str, parameters: dict[str, Any] | None = None, body: dict[str, Any] | None = None
+) -> Any:
     """Ask the running engine over HTTP.
+
+    Parameters
+    ----------
+    path
+        Of the endpoint.
+    parameters
+        Of the query.
+    body
+        JSON to post; without one it is only asked.
 
     Raises
     ------
@@ -28,7 +42,13 @@ def fetch(path: str, parameters: dict[str, Any] | None = None) -> Any:
     """
     run = needed_run()
     try:
-        answer = httpx.get(f"{run.http_url}{path}", params=parameters, timeout=10.0)
+        answer = httpx.request(
+            "GET" if body is None else "POST",
+            f"{run.http_url}{path}",
+            params=parameters,
+            json=body,
+            timeout=10.0 if body is None else POST_TIMEOUT_S,
+        )
     except httpx.HTTPError as error:
         if not run.ready:
             raise NotRunningError(

@@ -177,6 +177,7 @@ class Session:
             "store_url": self.plan.store.url,
             "bus_url": self.plan.bus_url,
             "config": self.config.model_dump_json(),
+            "scoring": "actors",
         }
         self._serve.deploy(
             options, self.config.serve.host, self.plan.http_port, self.config.serve.haproxy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,6 +12,8 @@ from rich.text import Text
 
 DIRECTION_STYLE = {"bullish": "green", "bearish": "red", "neutral": "dim"}
 MOST_SIGNALS = 25
+MOST_WORDS = 8
+"""Shown of what drove a reading."""
 FIXED_LINES = 9
 """Of the live view, besides a line per stream and per signal."""
 
@@ -175,3 +178,49 @@ def age(milliseconds: float | None) -> str:
         if milliseconds < limit:
             return f"{milliseconds / unit:.1f} {name}"
     return f"{milliseconds / 8.64e7:.1f} d"
+
+
+def sentiment_view(texts: Sequence[str], found: dict[str, Any]) -> RenderableType:
+    """Show what ``POST /v1/sentiment`` answers, a line a text, its words below.
+
+    Parameters
+    ----------
+    texts
+        What was read.
+    found
+        The answer.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
+    table.caption = f"model {found['model']}"
+    for name in ("label", "score", "bear", "neutral", "bull", "lang"):
+        is_text = name in ("label", "lang")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+    # Only this column may shrink, and its texts are cut, not wrapped.
+    table.add_column("text")
+    for text, result in zip(texts, found["results"], strict=True):
+        label = result["label"] or "unknown"
+        look = DIRECTION_STYLE.get(label, "yellow")
+        shares = result["probabilities"] or {}
+        table.add_row(
+            Text(label, style=look),
+            Text(_signed(result["score"]), style=look),
+            *(
+                "–" if name not in shares else f"{shares[name]:.0%}"
+                for name in ("bearish", "neutral", "bullish")
+            ),
+            result["language"] or "–",
+            _on_a_line(" ".join(text.split()) + (" (cut)" if result["truncated"] else "")),
+        )
+        below = [f"{one['instrument']} {_signed(one['score'])}" for one in result["instruments"]]
+        words = [f"{one['word']} {one['weight']:+.2f}" for one in result.get("explanation") or ()]
+        for line in filter(None, (", ".join(below), ", ".join(words[:MOST_WORDS]))):
+            table.add_row(*[""] * 6, _on_a_line(line, "dim"))
+    return table
+
+
+def _on_a_line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _signed(score: float | None) -> str:
+    return "–" if score is None else f"{score:+.2f}"

@@ -46,6 +46,23 @@ SENTIMENT = (
         "Weighted standard deviation of those scores",
     ),
     DatasetColumn("sentiment_mentions", pa.int64(), "sentiment", "Number of those texts"),
+    DatasetColumn(
+        "sentiment_volume", pa.int64(), "sentiment",
+        "Number of texts about it, read or not; null where they were not counted",
+    ),
+    DatasetColumn(
+        "sentiment_coverage", pa.float64(), "sentiment",
+        "Share of them that the model could read, in [0, 1]; null without texts",
+    ),
+    DatasetColumn(
+        "sentiment_surprise", pa.float64(), "sentiment",
+        "How unusual their number is, standard deviations of its logarithm; null without enough "
+        "past",
+    ),
+    DatasetColumn(
+        "sentiment_momentum", pa.float64(), "sentiment",
+        "Score less the score one window earlier, in [-2, 2]; null where either is",
+    ),
     DatasetColumn("sentiment_as_of", TIME, "sentiment", "As of when; never after available_at"),
 )  # fmt: skip
 

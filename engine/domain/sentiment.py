@@ -10,6 +10,7 @@ import msgspec
 from engine.clock import NS_PER_S
 
 Label = Literal["bearish", "neutral", "bullish"]
+SentimentEventKind = Literal["sentiment_flip", "mention_spike"]
 
 
 class Window(StrEnum):
@@ -62,8 +63,54 @@ class SentimentAggregate(msgspec.Struct, frozen=True):
     weight: float
     """Sum of the weights (credibility x engagement x decay)."""
     model: str
+    volume: int | None = None
+    """How many texts spoke of it, read or not; None in rows of versions that did not count them."""
+    coverage: float | None = None
+    """Share of `volume` that the model could read, in [0, 1]; None where there was no text."""
+    surprise: float | None = None
+    """How unusual `volume` is: standard deviations of log volume above the mean of the windows
+    before; None where too few of them were watched."""
+    momentum: float | None = None
+    """`score` less the score one window earlier, in [-2, 2]; None where either is."""
 
     @property
     def mentions(self) -> int:
-        """How many texts it counts."""
+        """How many texts its score stands on: those that were read."""
         return self.bullish + self.bearish + self.neutral
+
+
+class SentimentEvent(msgspec.Struct, frozen=True):
+    """Something that happened to the sentiment of an instrument, over one window."""
+
+    event_id: str
+    """Of kind, instrument, window, moment and model: the same event has the same one."""
+    kind: SentimentEventKind
+    instrument: str
+    window: str
+    as_of: int
+    """Of the aggregate that showed it, UTC nanoseconds."""
+    direction: Label | None
+    """Where a flip turned to; None at a spike."""
+    score: float | None
+    """The aggregate's; None where no text could be read."""
+    surprise: float | None
+    volume: int | None
+    weight: float
+    model: str
+    """Whose scores, with the version."""
+
+
+class TextTopics(msgspec.Struct, frozen=True):
+    """What a text is about and what it feels, by the word lists of one version."""
+
+    text_id: str
+    version: str
+    """Of the word lists, for example ``topics-1``: answers of different versions never mix."""
+    topics: tuple[str, ...]
+    """In the order of `engine.sentiment.topics.TOPICS`; empty where none is recognised."""
+    fear: float | None
+    """In [0, 1], as are the others; all three are None where the text could not be read."""
+    greed: float | None
+    excitement: float | None
+    available_at: int
+    """When the text could first be read, UTC nanoseconds."""

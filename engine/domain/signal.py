@@ -8,7 +8,15 @@ import msgspec
 
 Direction = Literal["bullish", "neutral", "bearish"]
 
-AlertKind = Literal["feed_stale", "feed_gap", "feed_recovered", "actor_restarted", "direction_flip"]
+AlertKind = Literal[
+    "feed_stale",
+    "feed_gap",
+    "feed_recovered",
+    "actor_restarted",
+    "direction_flip",
+    "sentiment_flip",
+    "mention_spike",
+]
 
 
 class Contribution(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,17 @@ def text_content(title: str, body: str) -> str:
     'Bitcoin falls'
     """
     return f"{title}\n{body}" if body else title
+
+
+class Mention(NamedTuple):
+    """Where a text names an asset."""
+
+    start: int
+    """Index of its first character."""
+    end: int
+    """Index behind its last one."""
+    name: str
+    """Base currency (``BTC``): mentions of one name speak of the same asset."""
 
 
 class TextItem(msgspec.Struct, frozen=True):
@@ -42,9 +53,13 @@ class TextItem(msgspec.Struct, frozen=True):
     engagement: float
     """Likes, shares and the like, summed; >= 0."""
     credibility: float
-    """Weight of the source in [0, 1], from the configuration."""
+    """Weight in [0, 1], as known when it came: its source's configured one, or as often as that
+    was right (`engine.texts.credibility`)."""
     instruments: tuple[str, ...]
     """Canonical instruments it speaks of, in order of first mention."""
+    duplicate_of: str = ""
+    """Id of the text that it repeats (`engine.texts.near_duplicates`): it is kept, and does not
+    count again. Empty where it says something new."""
 
     @property
     def content(self) -> str:

@@ -1,40 +1,17 @@
-"""Whether a text is in English.
+"""Whether a text is in English, by the day and source.
 
-py3langid (a fork of langid.py, M. Lui and T. Baldwin, ACL 2012; BSD, 4.6 MB, offline) tells
-languages apart by n-grams of bytes. Between all of its hundred languages it takes one headline of
-fifty for another language than English; between the languages that people write about markets in
-it is right on 99.5 % of 3,000 English crypto headlines and 99.7 % of 2,000 posts, and reads 15,000
-a second. lingua weighs about 100 MB; langdetect draws at random and has had no release since 2021.
+`engine.texts.language` tells the languages apart.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Literal
 
-from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-LANGUAGES = (
-    "en", "es", "pt", "fr", "de", "it", "nl", "pl", "tr", "ru", "uk", "zh", "ja", "ko", "vi",
-    "id", "ar", "fa", "hi", "th",
-)  # fmt: skip
-"""Between which it decides."""
-
-LETTERS = 10
-"""Fewer do not tell a language."""
-
-MOST_CHARACTERS = 1_000
-"""A text is read up to here."""
+from engine.texts.language import ENGLISH, language_of
 
 Language = Literal["english", "other", "untold"]
-
-_NAMES = re.compile(r"https?://\S+|www\.\S+|[$@#]\w+")
-_LETTER = re.compile(r"[^\W\d_]")
-# A character of these says as much as a word.
-_DENSE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 @dataclass(slots=True)
@@ -77,13 +54,6 @@ def count_languages(texts: Iterable[tuple[str, int, str, str]]) -> Languages:
     return found
 
 
-@cache
-def _identifier() -> LanguageIdentifier:
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    identifier.set_languages(LANGUAGES)
-    return identifier
-
-
 def languages_of(texts: Sequence[str]) -> list[Language]:
     """Tell of each text whether it is in English.
 
@@ -99,7 +69,7 @@ def languages_of(texts: Sequence[str]) -> list[Language]:
 
 
 def _language_of(text: str) -> Language:
-    words = _NAMES.sub(" ", text)[:MOST_CHARACTERS]
-    if len(_LETTER.findall(words)) < LETTERS and not _DENSE.search(words):
+    language = language_of(text)
+    if language is None:
         return "untold"
-    return "english" if _identifier().classify(words)[0] == "en" else "other"
+    return "english" if language == ENGLISH else "other"

@@ -1,4 +1,4 @@
-"""What many texts feel together, per instrument and window, as of a moment.
+"""What many texts feel together, per instrument and window, as of a moment: the definition.
 
 Every text that speaks of an instrument and became available in ``(as_of - window, as_of]``
 counts with
@@ -7,27 +7,28 @@ counts with
 
 where age runs from `available_at` (never from `published_at`: what we could not yet read
 must not count) and ``half_life = half_life_share x window``. A text of zero weight does not
-count at all. The sums are correctly rounded (`math.fsum`), so that neither the order of the
-texts nor how they arrived changes a bit of the result.
+count at all, one without a score only in the volume and the coverage. The sums are correctly
+rounded (`math.fsum`), so that neither the order of the texts nor how they arrived changes a bit
+of the result.
+
+Momentum is the score less the score of the window before, as of its end. Surprise is
+`engine.sentiment.mention_volume`'s. Both need texts from before the window.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right, insort
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from engine.clock import NS_PER_S
 from engine.domain.sentiment import Label, SentimentAggregate, SentimentScore, Window
 from engine.domain.text import TextItem
+from engine.sentiment.mention_volume import TRAILING, surprise, volumes
 
 HALF_LIFE_SHARE = 0.5
 """Half-life of a text's weight as a share of the window, by default."""
-
-SLACK_NS = 3_600 * NS_PER_S
-"""Texts are kept this much longer than the longest window: clocks step back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +39,47 @@ class ScoredText:
     instruments: tuple[str, ...]
     available_at: int
     """UTC nanoseconds."""
-    score: float
-    """In [-1, 1]."""
-    label: Label
+    score: float | None
+    """In [-1, 1]; None where the model could not read it."""
+    label: Label | None
+    """None where `score` is."""
     credibility: float
     """In [0, 1]."""
     engagement: float
     """At least 0."""
 
     @classmethod
-    def of(cls, item: TextItem, score: SentimentScore) -> ScoredText:
+    def of(cls, item: TextItem, score: SentimentScore | None) -> ScoredText:
         """Join a text with its score.
+
+        Parameters
+        ----------
+        item
+            The text; one that repeats another weighs nothing.
+        score
+            None where the model could not read it.
 
         Raises
         ------
         ValueError
             Where the score is another text's.
         """
-        if item.text_id != score.text_id:
+        if score is not None and item.text_id != score.text_id:
             raise ValueError(f"score of text {score.text_id} given for text {item.text_id}")
         return cls(
             item.text_id,
             item.instruments,
             item.available_at,
-            score.score,
-            score.label,
-            item.credibility,
+            None if score is None else score.score,
+            None if score is None else score.label,
+            0.0 if item.duplicate_of else item.credibility,
             item.engagement,
         )
+
+
+def lasting_weight(text: ScoredText) -> float:
+    """Return the part of a text's weight that does not decay, at least 0."""
+    return text.credibility * (1.0 + math.log1p(text.engagement))
 
 
 def text_weight(text: ScoredText, age_ns: int, half_life_ns: float) -> float:
@@ -80,8 +94,111 @@ def text_weight(text: ScoredText, age_ns: int, half_life_ns: float) -> float:
     half_life_ns
         Above 0.
     """
-    reach = 1.0 + math.log1p(text.engagement)
-    return text.credibility * reach * math.exp2(-age_ns / half_life_ns)
+    return lasting_weight(text) * math.exp2(-age_ns / half_life_ns)
+
+
+class Mention(NamedTuple):
+    """A text that speaks of an instrument, as a timeline keeps it."""
+
+    time: int
+    """When it became available, UTC nanoseconds."""
+    text_id: str
+    lasting: float
+    """The part of its weight that does not decay, above 0."""
+    score: float | None
+    label: Label | None
+
+
+@dataclass(slots=True)
+class Timeline:
+    """The texts about one instrument that count, in the order of time."""
+
+    times: list[int] = field(default_factory=list)
+    """Of all of them, as far back as surprise reaches."""
+    recent: list[Mention] = field(default_factory=list)
+    """Those that scores and momentum need."""
+
+    def add(self, text: ScoredText) -> bool:
+        """Take in a text that speaks of the instrument; False where it has no weight."""
+        lasting = lasting_weight(text)
+        if not lasting > 0.0:
+            return False
+        insort(self.times, text.available_at)
+        mention = Mention(text.available_at, text.text_id, lasting, text.score, text.label)
+        insort(self.recent, mention, key=by_time)
+        return True
+
+    def until(self, moment: int) -> int:
+        """Return how many of the recent ones became available by a moment, UTC nanoseconds."""
+        return bisect_right(self.recent, moment, key=_time)
+
+    def between(self, start: int, end: int) -> list[Mention]:
+        """Return the recent ones of ``(start, end]``."""
+        return self.recent[self.until(start) : self.until(end)]
+
+
+def by_time(mention: Mention) -> tuple[int, str]:
+    """Return what mentions are ordered by."""
+    return mention[:2]
+
+
+def _time(mention: Mention) -> int:
+    return mention[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the aggregates of all instruments over one window have in common."""
+
+    window: Window
+    as_of: int
+    half_life_ns: float
+    every: Sequence[int]
+    """Volumes of all texts, whatever they speak of (`mention_volume.volumes`)."""
+    model: str
+
+    @classmethod
+    def of(
+        cls, window: Window, as_of: int, half_life_share: float, times: Sequence[int], model: str
+    ) -> Moment:
+        """Make one; `times` are those of all texts, ascending."""
+        every = volumes(times, window, as_of)
+        return cls(window, as_of, half_life_share * window.ns, every, model)
+
+    def aggregate(self, instrument: str, timeline: Timeline) -> SentimentAggregate:
+        """Aggregate the texts about an instrument."""
+        window, as_of = self.window, self.as_of
+        inside = timeline.between(as_of - window.ns, as_of)
+        weighted = _weighted(inside, as_of, self.half_life_ns)
+        total = math.fsum([weight for weight, _, _ in weighted])
+        mean = _mean(weighted, total)
+        labels = [label for _, _, label in weighted]
+        own = volumes(timeline.times, window, as_of)
+        readable = sum(mention.score is not None for mention in inside)
+        return SentimentAggregate(
+            instrument=instrument,
+            window=window.value,
+            as_of=as_of,
+            score=mean,
+            dispersion=None if mean is None else _dispersion(weighted, total, mean),
+            bullish=labels.count("bullish"),
+            bearish=labels.count("bearish"),
+            neutral=labels.count("neutral"),
+            weight=total,
+            model=self.model,
+            volume=own[0],
+            coverage=readable / own[0] if own[0] else None,
+            surprise=surprise(own, self.every, TRAILING[window].fewest),
+            momentum=self._momentum(mean, timeline),
+        )
+
+    def _momentum(self, mean: float | None, timeline: Timeline) -> float | None:
+        if mean is None:
+            return None
+        end = self.as_of - self.window.ns
+        weighted = _weighted(timeline.between(end - self.window.ns, end), end, self.half_life_ns)
+        earlier = _mean(weighted, math.fsum([weight for weight, _, _ in weighted]))
+        return None if earlier is None else mean - earlier
 
 
 def aggregate(
@@ -98,14 +215,15 @@ def aggregate(
     Parameters
     ----------
     scored
-        Texts in any order; those about other instruments, outside the window or seen before
-        (same `text_id`: the first one counts) are left out.
+        Texts in any order, those before the window too (`mention_volume.reach_ns` says how far
+        back), those that could not be read and those about other instruments, which tell that
+        somebody was listening. One that was seen before (same `text_id`) counts as first given.
     instrument
         Canonical name.
     window
         How far back it looks.
     as_of
-        UTC nanoseconds.
+        UTC nanoseconds; later texts are left out.
     half_life_share
         Half-life of the weight as a share of the window, above 0.
     model
@@ -114,184 +232,43 @@ def aggregate(
     Returns
     -------
     SentimentAggregate
-        With score and dispersion None where no text counts.
+        With None for what cannot be known: score and dispersion without a text that counts,
+        coverage without one that speaks of it, momentum and surprise without enough past.
     """
     texts: dict[str, ScoredText] = {}
     for text in scored:
+        texts.setdefault(text.text_id, text)
+    timeline = Timeline()
+    for text in texts.values():
         if instrument in text.instruments:
-            texts.setdefault(text.text_id, text)
-    inside = [text for text in texts.values() if as_of - window.ns < text.available_at <= as_of]
-    return _weigh(inside, instrument, window, as_of, half_life_share, model)
+            timeline.add(text)
+    times = sorted(text.available_at for text in texts.values())
+    return Moment.of(window, as_of, half_life_share, times, model).aggregate(instrument, timeline)
 
 
-def _weigh(
-    texts: Sequence[ScoredText],
-    instrument: str,
-    window: Window,
-    as_of: int,
-    half_life_share: float,
-    model: str,
-) -> SentimentAggregate:
-    half_life = half_life_share * window.ns
-    weighted = [(text_weight(text, as_of - text.available_at, half_life), text) for text in texts]
-    weighted = [(weight, text) for weight, text in weighted if weight > 0.0]
-    labels = [text.label for _, text in weighted]
-    total = math.fsum(weight for weight, _ in weighted)
-    mean = dispersion = None
-    if weighted:
-        # Shares first: weights may be so small that their products with scores vanish.
-        shares = [(weight / total, text.score) for weight, text in weighted]
-        mean = max(-1.0, min(1.0, math.fsum(share * score for share, score in shares)))
-        dispersion = math.sqrt(math.fsum(share * (score - mean) ** 2 for share, score in shares))
-    return SentimentAggregate(
-        instrument=instrument,
-        window=window.value,
-        as_of=as_of,
-        score=mean,
-        dispersion=dispersion,
-        bullish=labels.count("bullish"),
-        bearish=labels.count("bearish"),
-        neutral=labels.count("neutral"),
-        weight=total,
-        model=model,
+_Weighted = tuple[float, float, Label | None]
+"""Weight (above 0), score and label of a text that was read; plain, for there are many."""
+
+
+def _weighted(mentions: Sequence[Mention], as_of: int, half_life_ns: float) -> list[_Weighted]:
+    exp2 = math.exp2
+    decayed = [
+        (lasting * exp2((time - as_of) / half_life_ns), score, label)
+        for time, _, lasting, score, label in mentions
+        if score is not None
+    ]
+    return [each for each in decayed if each[0] > 0.0]
+
+
+def _mean(weighted: Sequence[_Weighted], total: float) -> float | None:
+    if not weighted:
+        return None
+    # Shares first: weights may be so small that their products with scores vanish.
+    mean = math.fsum([weight / total * score for weight, score, _ in weighted])
+    return max(-1.0, min(1.0, mean))
+
+
+def _dispersion(weighted: Sequence[_Weighted], total: float, mean: float) -> float:
+    return math.sqrt(
+        math.fsum([weight / total * (score - mean) ** 2 for weight, score, _ in weighted])
     )
-
-
-class Aggregator:
-    """Keeps the texts of the longest window and aggregates them whenever asked.
-
-    It gives the same bits as `aggregate` over the same texts. Adding a text twice changes
-    nothing, so that it may be rebuilt from the store and fed at least once. It forgets texts
-    older than the longest window (and an hour), counted from the latest time it was asked
-    about, and holds `max_texts` at most: the oldest leave first, counted in `dropped`.
-
-    Parameters
-    ----------
-    model
-        Name and version of the model that scored.
-    half_life_share
-        Half-life of the weight as a share of the window, above 0.
-    instruments
-        Answered for even before any text speaks of them.
-    windows
-        Which to aggregate over.
-    max_texts
-        Most texts held.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        *,
-        half_life_share: float = HALF_LIFE_SHARE,
-        instruments: Iterable[str] = (),
-        windows: Collection[Window] = tuple(Window),
-        max_texts: int = 200_000,
-    ) -> None:
-        self.dropped = 0
-        self._model = model
-        self._half_life_share = half_life_share
-        self._windows = tuple(windows)
-        self._max_texts = max_texts
-        self._kept_ns = max(window.ns for window in windows) + SLACK_NS
-        self._ids: set[str] = set()
-        self._by_time: list[tuple[int, str, ScoredText]] = []
-        self._timelines: dict[str, list[tuple[int, str, ScoredText]]] = {
-            instrument: [] for instrument in instruments
-        }
-        self._horizon: int | None = None
-
-    def __len__(self) -> int:
-        return len(self._by_time)
-
-    def add(self, text: ScoredText) -> bool:
-        """Take in a text.
-
-        Returns
-        -------
-        bool
-            False where it was known already, or is too old to count again.
-        """
-        too_old = self._horizon is not None and text.available_at <= self._horizon
-        if text.text_id in self._ids or too_old:
-            return False
-        entry = (text.available_at, text.text_id, text)
-        self._ids.add(text.text_id)
-        insort(self._by_time, entry, key=_order)
-        for instrument in dict.fromkeys(text.instruments):
-            insort(self._timelines.setdefault(instrument, []), entry, key=_order)
-        if len(self._by_time) > self._max_texts:
-            self.dropped += 1
-            self._forget(1)
-        return True
-
-    def expire(self, as_of: int) -> int:
-        """Forget what no window reaches any more at `as_of`.
-
-        Returns
-        -------
-        int
-            How many texts were forgotten.
-        """
-        horizon = as_of - self._kept_ns
-        if self._horizon is not None and horizon <= self._horizon:
-            return 0
-        self._horizon = horizon
-        count = bisect_right(self._by_time, horizon, key=_time)
-        self._forget(count)
-        return count
-
-    def aggregates(self, as_of: int) -> list[SentimentAggregate]:
-        """Aggregate every instrument that was named or spoken of, over every window.
-
-        Parameters
-        ----------
-        as_of
-            UTC nanoseconds. It may go back an hour from the latest one asked about.
-
-        Returns
-        -------
-        list of SentimentAggregate
-            By instrument, in alphabetical order, then by window. An instrument whose texts
-            have all expired is still there, with None.
-
-        Raises
-        ------
-        ValueError
-            Where texts that `as_of` needs are forgotten already.
-        """
-        self.expire(as_of)
-        if self._horizon is not None and as_of - self._kept_ns + SLACK_NS < self._horizon:
-            raise ValueError(
-                f"as_of {as_of} lies more than an hour before the latest one asked about; "
-                "use engine.sentiment.aggregate.aggregate over stored texts for the past"
-            )
-        return [
-            self._one(instrument, window, as_of)
-            for instrument in sorted(self._timelines)
-            for window in self._windows
-        ]
-
-    def _one(self, instrument: str, window: Window, as_of: int) -> SentimentAggregate:
-        timeline = self._timelines[instrument]
-        first = bisect_right(timeline, as_of - window.ns, key=_time)
-        last = bisect_right(timeline, as_of, key=_time)
-        texts = [text for _, _, text in timeline[first:last]]
-        return _weigh(texts, instrument, window, as_of, self._half_life_share, self._model)
-
-    def _forget(self, count: int) -> None:
-        """Forget the `count` oldest. Every timeline has the same order, so they lead there too."""
-        gone = self._by_time[:count]
-        del self._by_time[:count]
-        led = Counter(name for _, _, text in gone for name in set(text.instruments))
-        for instrument, texts in led.items():
-            del self._timelines[instrument][:texts]
-        self._ids.difference_update(text_id for _, text_id, _ in gone)
-
-
-def _time(entry: tuple[int, str, ScoredText]) -> int:
-    return entry[0]
-
-
-def _order(entry: tuple[int, str, ScoredText]) -> tuple[int, str]:
-    return entry[:2]

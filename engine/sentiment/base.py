@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from engine.domain.sentiment import Label, SentimentScore
+from engine.domain.text import Mention
 
 LABELS: tuple[Label, Label, Label] = ("bearish", "neutral", "bullish")
 
@@ -111,4 +112,40 @@ class SentimentModel(Protocol):
             One per text, in order. None where the model cannot read the text at all (empty, a
             bare link, another script): unknown is never coded as a score of 0.
         """
+        ...
+
+
+@runtime_checkable
+class TargetModel(Protocol):
+    """A model that also reads what a text feels about each asset that it names.
+
+    For models without it, `engine.sentiment.targets` reads clause by clause.
+    """
+
+    def score_targets(
+        self, text: str, mentions: Sequence[Mention]
+    ) -> Mapping[str, TextSentiment | None]:
+        """Read a text once for each asset.
+
+        Parameters
+        ----------
+        text
+            As for `SentimentModel.score`.
+        mentions
+            Where it names which assets, in order.
+
+        Returns
+        -------
+        mapping
+            A reading for the name of every mention; None where there is none.
+        """
+        ...
+
+
+@runtime_checkable
+class BoundedModel(Protocol):
+    """A model that reads a text up to a length of its own."""
+
+    def truncates(self, text: str) -> bool:
+        """Whether the text goes on behind what the model reads."""
         ...

@@ -21,6 +21,7 @@ from typing import cast
 from vaderSentiment.vaderSentiment import N_SCALAR, SentiText
 
 from engine.sentiment.base import TextSentiment
+from engine.sentiment.explanation import WordWeight
 from engine.sentiment.registry import register
 from engine.sentiment.terms import NUMBER, CryptoTerms, read_terms
 from engine.sentiment.vader import PreparedVader
@@ -166,6 +167,13 @@ class LexiconModel:
         and cashtags are gone. A readable text of which no word is known is neutral: 0.
         """
         return [self._read(text[:MAX_CHARACTERS]) for text in texts]
+
+    def explain(self, text: str) -> list[WordWeight]:
+        """Return what each word added to the score; see `engine.sentiment.lexicon_explanation`."""
+        from engine.sentiment.lexicon_explanation import explaining_vader  # noqa: PLC0415  (cyclic)
+
+        text = text[:MAX_CHARACTERS]
+        return explaining_vader().explain(text) if self._vader.knows(text) else []
 
     def _read(self, text: str) -> TextSentiment | None:
         if not self._vader.knows(text):

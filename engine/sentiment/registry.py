@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
 
 from engine.errors import ConfigError
 from engine.sentiment.base import SentimentModel
+from engine.settings.sentiment import SentimentConfig
 
-_MODULES = {"lexicon": "engine.sentiment.lexicon"}
+HUGGING_FACE = "hf:"
+"""Begin of a name that goes on with a repository of the Hugging Face hub, or a folder."""
+
+_MODULES: Mapping[str, str] = {
+    "lexicon": "engine.sentiment.lexicon",
+    "lexicon-calibrated": "engine.sentiment.calibration.model",
+    "tfidf": "engine.sentiment.tfidf",
+    "minilm": "engine.sentiment.minilm",
+    "lstm": "engine.sentiment.lstm",
+    "ensemble": "engine.sentiment.ensemble.model",
+}
 """Where each one lives: imported only when asked for, since some load heavy libraries."""
 
-_FACTORIES: dict[str, Callable[[], SentimentModel]] = {}
+
+class Factory(Protocol):
+    """Makes a model as the configuration wants it."""
+
+    def __call__(self, config: SentimentConfig) -> SentimentModel:
+        """Return the model, ready to read."""
+        ...
 
 
-def register(name: str) -> Callable[[type], type]:
+_FACTORIES: dict[str, Factory] = {}
+
+_Model = TypeVar("_Model", bound=Callable[[], SentimentModel])
+_Configured = TypeVar("_Configured", bound=Factory)
+
+
+def register(name: str) -> Callable[[_Model], _Model]:
     """Enter a model's class under the name the configuration uses.
 
     Parameters
@@ -28,30 +53,98 @@ def register(name: str) -> Callable[[type], type]:
         Gives back the class unchanged; the class is built without arguments.
     """
 
-    def enter(model: type) -> type:
-        _FACTORIES[name] = model
+    def enter(model: _Model) -> _Model:
+        def build(config: SentimentConfig) -> SentimentModel:
+            del config
+            return model()
+
+        _FACTORIES[name] = build
         return model
 
     return enter
 
 
-def sentiment_model(name: str) -> SentimentModel:
-    """Load a model.
+def register_configured(name: str) -> Callable[[_Configured], _Configured]:
+    """Enter a function that makes a model from the section ``sentiment``; see `register`."""
 
-    Parameters
-    ----------
-    name
-        As in the configuration's ``sentiment.model``.
+    def enter(factory: _Configured) -> _Configured:
+        _FACTORIES[name] = factory
+        return factory
+
+    return enter
+
+
+def model_names() -> tuple[str, ...]:
+    """Return every name that `sentiment_model` knows, in order; ``hf:…`` is one more each."""
+    return tuple(sorted({*_MODULES, *_FACTORIES}))
+
+
+def check_model_name(name: str) -> None:
+    """Refuse a name that no model has, without loading anything.
 
     Raises
     ------
     ConfigError
         Where no model has that name; it lists those that exist.
     """
-    if name not in _FACTORIES and name in _MODULES:
+    if name.startswith(HUGGING_FACE):
+        if name == HUGGING_FACE:
+            raise ConfigError(
+                "sentiment model 'hf:' names no repository and no folder: write for example "
+                "hf:ProsusAI/finbert, or hf:models/finbert"
+            )
+        return
+    known = model_names()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ConfigError(
+            f"sentiment model {name!r} is unknown; {hint}known: {', '.join(known)}, "
+            "hf:REPOSITORY-OR-FOLDER"
+        )
+
+
+def sentiment_model(name: str, config: SentimentConfig | None = None) -> SentimentModel:
+    """Load a model.
+
+    Parameters
+    ----------
+    name
+        As in the configuration's ``sentiment.model``.
+    config
+        What the models are told; the defaults where it is not given. Its ``calibration`` is put
+        around the model that its ``model`` names.
+
+    Raises
+    ------
+    ConfigError
+        Where no model has that name, or a file or library that it needs is missing.
+    """
+    check_model_name(name)
+    told = config or SentimentConfig()
+    model = _load(name, told)
+    if told.calibration and name == told.model:
+        from engine.sentiment.calibration.model import calibrated  # noqa: PLC0415  (it loads models)
+
+        return calibrated(model, told.calibration)
+    return model
+
+
+def _load(name: str, config: SentimentConfig) -> SentimentModel:
+    try:
+        return _factory(name)(config)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the sentiment model {name} needs the package {error.name}, which is not installed: "
+            "pip install 'signal-engine[sentiment]', or choose another in sentiment.model"
+        ) from None
+
+
+def _factory(name: str) -> Factory:
+    if name.startswith(HUGGING_FACE):
+        module = importlib.import_module("engine.sentiment.huggingface")
+        place = name.removeprefix(HUGGING_FACE)
+        return lambda config: module.HuggingFaceModel.load(place, config.hf)
+    if name not in _FACTORIES:
         importlib.import_module(_MODULES[name])
-    factory = _FACTORIES.get(name)
-    if factory is None:
-        known = ", ".join(sorted(_MODULES | _FACTORIES))
-        raise ConfigError(f"sentiment model {name!r} is unknown; known: {known}")
-    return factory()
+    return _FACTORIES[name]

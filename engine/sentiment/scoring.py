@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from engine.domain.sentiment import SentimentScore
 from engine.domain.text import text_content
-from engine.sentiment.base import SentimentModel
+from engine.sentiment.reading import TextReader
 
 
 def score_texts(
-    model: SentimentModel,
+    reader: TextReader,
     text_ids: Sequence[str],
     titles: Sequence[str],
     bodies: Sequence[str],
@@ -20,7 +20,7 @@ def score_texts(
 
     Parameters
     ----------
-    model
+    reader
         The same that a running engine holds: equal texts get equal bits.
     text_ids, titles, bodies
         The texts, column by column.
@@ -32,9 +32,9 @@ def score_texts(
     list of SentimentScore
         In the order of the texts.
     """
-    readings = model.score([text_content(*each) for each in zip(titles, bodies, strict=True)])
+    found = reader.sentiments([text_content(*each) for each in zip(titles, bodies, strict=True)])
     return [
-        reading.row(text_id, model.name, scored_at)
-        for text_id, reading in zip(text_ids, readings, strict=True)
-        if reading is not None
+        sentiment.row(text_id, reader.name, scored_at)
+        for text_id, sentiment in zip(text_ids, found, strict=True)
+        if sentiment is not None
     ]

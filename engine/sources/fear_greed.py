@@ -1,59 +1,30 @@
-"""The crypto Fear & Greed index, in the JSON of alternative.me.
+"""The crypto Fear & Greed index of alternative.me, from 0 (extreme fear) to 100 (extreme greed).
 
-``{"data": [{"value": "40", "timestamp": "1551157200", …}, …]}``: one value a day from 0
-(extreme fear) to 100 (extreme greed), the newest first. Format:
-https://alternative.me/crypto/fear-and-greed-index/ (section API).
+``GET https://api.alternative.me/fng/?limit=30`` answers ``{"data": [{"value": "40", "timestamp":
+"1551157200", …}, …]}``: one value a day, stamped with its beginning, the newest first; ``limit=0``
+gives all since 2018-02-01. Tables of it, ``timestamp,value,…``, are read too. Source:
+https://alternative.me/crypto/fear-and-greed-index/ (section API), shape of 2026-11-21. A day's
+value is made of the days before and shown at its beginning; history counts it as available an hour
+later.
 """
 
 from __future__ import annotations
 
-import httpx
+import csv
+import io
+from collections.abc import Sequence
+
 import msgspec
 
-from engine.clock import NS_PER_S, Clock
-from engine.domain.text import MarketMood
-from engine.errors import SourceError
+from engine.clock import NS_PER_S
+from engine.sources.mood import Reading, Skip
 
 SERIES = "fear_greed"
-DAYS_ASKED = 30
-TIMEOUT_S = 15.0
-
-
-class FearGreed:
-    """Reads the index from where it is published; each value is given once.
-
-    Parameters
-    ----------
-    url
-        Address of the JSON document.
-    clock
-        When a value became available to us.
-    """
-
-    def __init__(self, url: str, clock: Clock) -> None:
-        self._url = url
-        self._clock = clock
-        self._newest = -1
-
-    async def poll(self) -> list[MarketMood]:
-        """Return the values that are new since the last time, oldest first.
-
-        Raises
-        ------
-        SourceError
-            Where it cannot be reached or read; the next time misses nothing.
-        """
-        try:
-            async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-                answer = await client.get(self._url, params={"limit": DAYS_ASKED})
-        except httpx.HTTPError as error:
-            raise SourceError(f"Fear & Greed: {self._url} does not answer: {error}") from None
-        if not answer.is_success:
-            raise SourceError(f"Fear & Greed: {self._url} answered {answer.status_code}")
-        moods = read_fear_greed(answer.content, self._clock.now_ns())
-        fresh = [mood for mood in moods if mood.time > self._newest]
-        self._newest = max([self._newest, *(mood.time for mood in fresh)])
-        return fresh
+URL = "https://api.alternative.me/fng/"
+HISTORY = {"limit": "0"}
+LATEST = {"limit": "30"}
+DAY_NS = 86_400 * NS_PER_S
+PUBLISHED_AFTER_NS = 3600 * NS_PER_S
 
 
 class _Value(msgspec.Struct):
@@ -62,39 +33,52 @@ class _Value(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    data: list[_Value]
+    data: list[msgspec.Raw]
 
 
-def read_fear_greed(content: bytes, now_ns: int | None = None) -> list[MarketMood]:
-    """Read an answer.
+def read_fear_greed(content: bytes, skip: Skip) -> list[Reading]:
+    """Read an answer, or a table.
 
     Parameters
     ----------
     content
-        The JSON document.
-    now_ns
-        When it was fetched: no value was available to us before. None reads history, where a
-        value counts as available at its own time, at which the index is published.
+        The JSON document, or CSV with the columns ``timestamp`` (seconds) and ``value``.
+    skip
+        Called with the place and the reason for each row that cannot be used.
 
     Returns
     -------
-    list of MarketMood
-        Oldest first, values in [0, 100].
+    list of Reading
+        In the document's order, values in [0, 100].
 
     Raises
     ------
-    SourceError
-        Where it is no such document, or a value is outside [0, 100].
+    ValueError
+        Where it is no such document.
     """
-    try:
-        rows = msgspec.json.decode(content, type=_Answer).data
-        moods = [(int(row.timestamp) * NS_PER_S, float(row.value)) for row in rows]
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise SourceError(f"Fear & Greed: not the expected JSON: {error}") from None
-    for time, value in moods:
-        if not 0 <= value <= 100:
-            raise SourceError(f"Fear & Greed: value {value} at {time} is outside 0 to 100")
-    return [
-        MarketMood(SERIES, time, value, time if now_ns is None else max(time, now_ns))
-        for time, value in sorted(moods)
-    ]
+    found = []
+    for number, row in enumerate(_rows(content), 1):
+        try:
+            found.append(_reading(row))
+        except ValueError as error:
+            skip(f"row {number}: {error}")
+    return found
+
+
+def _rows(content: bytes) -> Sequence[msgspec.Raw | _Value]:
+    if content.lstrip().startswith(b"{"):
+        return msgspec.json.decode(content, type=_Answer).data
+    table = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+    missing = {"timestamp", "value"} - set(table.fieldnames or ())
+    if missing:
+        raise ValueError(f"neither its JSON nor a table: no column {', '.join(sorted(missing))}")
+    return [_Value(row["value"] or "", row["timestamp"] or "") for row in table]
+
+
+def _reading(row: msgspec.Raw | _Value) -> Reading:
+    cells = row if isinstance(row, _Value) else msgspec.json.decode(row, type=_Value)
+    time, value = int(cells.timestamp) * NS_PER_S, float(cells.value)
+    if not 0 <= value <= 100:
+        raise ValueError(f"value {cells.value} is outside 0 to 100")
+    # Copies stamp a day with another hour of it: the day is what tells values apart.
+    return Reading(time - time % DAY_NS, value, time + PUBLISHED_AFTER_NS)

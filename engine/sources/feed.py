@@ -104,7 +104,7 @@ class FeedReader:
             kind="news",
             title=title,
             body=body,
-            url=url,
+            url=web_address(url),
             author=self.hash_author(entry.get("author", "")),
             published_at=calendar.timegm(published) * NS_PER_S if published else now_ns,
             available_at=now_ns,
@@ -112,6 +112,17 @@ class FeedReader:
             credibility=self.credibility,
             instruments=self.mentions(f"{title}\n{body}"),
         )
+
+
+def web_address(url: str) -> str:
+    """Return an address that a page may show as a link; empty for any but the web's own schemes.
+
+    Examples
+    --------
+    >>> web_address("https://example.org/a"), web_address("javascript:alert(1)")
+    ('https://example.org/a', '')
+    """
+    return url if url.startswith(("https://", "http://")) else ""
 
 
 class _Stripper(HTMLParser):

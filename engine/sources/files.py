@@ -13,7 +13,8 @@ from engine.clock import Clock
 from engine.domain.text import TextItem
 from engine.errors import SourceError
 from engine.sources.base import Intake, SourceReport
-from engine.sources.rows import REQUIRED, RowError, RowReader
+from engine.sources.draft import RowError
+from engine.sources.rows import REQUIRED, RowReader
 
 MAX_CHUNK = 8 * 1024 * 1024
 """Bytes read in one poll: the rest follows in the next."""

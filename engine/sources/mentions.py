@@ -25,6 +25,7 @@ from typing import Literal
 import msgspec
 
 from engine.domain.instrument import Instrument
+from engine.domain.text import Mention
 
 NEARBY = 12
 """Words on either side in which an ambiguous one looks for its context."""
@@ -76,6 +77,9 @@ class _Word:
     base: str
     clarity: Clarity
     place: int
+    """Index of its first token."""
+    tokens: int = 1
+    """How many tokens it takes."""
 
 
 def read_assets() -> tuple[Asset, ...]:
@@ -107,9 +111,7 @@ class MentionFinder:
     def __init__(self, universe: Iterable[str]) -> None:
         self._instruments: dict[str, list[str]] = {}
         for name in dict.fromkeys(universe):
-            base = Instrument.parse(name).base
-            plain = _VENUE_NAMES.get(base, _MULTIPLIED.sub("", base))
-            self._instruments.setdefault(plain, []).append(name)
+            self._instruments.setdefault(self.base_of(name), []).append(name)
         known = {asset.base: asset for asset in read_assets()}
         extra = [
             Asset(base, (), ambiguous_ticker=True)
@@ -133,18 +135,53 @@ class MentionFinder:
 
     def find_bases(self, text: str) -> tuple[str, ...]:
         """Return the base currencies `text` speaks of, inside the universe or not."""
+        return tuple(dict.fromkeys(mention.name for mention in self.mentions(text)))
+
+    @staticmethod
+    def base_of(instrument: str) -> str:
+        """Return the base currency that texts call an instrument by.
+
+        Raises
+        ------
+        InstrumentError
+            Where it is no canonical name.
+
+        Examples
+        --------
+        >>> MentionFinder.base_of("1000PEPE-USDT-PERP")
+        'PEPE'
+        """
+        base = Instrument.parse(instrument).base
+        return _VENUE_NAMES.get(base, _MULTIPLIED.sub("", base))
+
+    def instruments_of(self, base: str) -> tuple[str, ...]:
+        """Return the universe's instruments with a base currency, in the universe's order."""
+        return tuple(self._instruments.get(base, ()))
+
+    def mentions(self, text: str) -> tuple[Mention, ...]:
+        """Return every place where `text` names an asset, in order.
+
+        Positions are those of ``unicodedata.normalize("NFKC", text)``: give the text in that
+        form where they matter.
+
+        Examples
+        --------
+        >>> MentionFinder([]).mentions("$ETH will flip BTC")
+        (Mention(start=0, end=4, name='ETH'), Mention(start=15, end=18, name='BTC'))
+        """
         tokens = list(_TOKEN.finditer(unicodedata.normalize("NFKC", text)))
         found = list(self._words(tokens))
         clear = [word.place for word in found if word.clarity == "clear"]
         signs = sorted(clear + [i for i, token in enumerate(tokens) if _says_crypto(token)])
-        bases = [
-            word.base
+        return tuple(
+            Mention(
+                tokens[word.place].start(), tokens[word.place + word.tokens - 1].end(), word.base
+            )
             for word in found
             if word.clarity == "clear"
             or any(0 < abs(sign - word.place) <= NEARBY for sign in signs)
             or _is_priced(tokens, word.place)
-        ]
-        return tuple(dict.fromkeys(bases))
+        )
 
     def _enter_names(self, asset: Asset) -> None:
         for name in (*asset.names, *asset.aliases):
@@ -156,30 +193,30 @@ class MentionFinder:
     def _words(self, tokens: list[re.Match[str]]) -> Iterator[_Word]:
         place = 0
         while place < len(tokens):
-            length, word = self._at(tokens, place)
+            word = self._at(tokens, place)
             if word is not None:
                 yield word
-            place += length
+            place += word.tokens if word else 1
 
-    def _at(self, tokens: list[re.Match[str]], place: int) -> tuple[int, _Word | None]:
-        """Read one mention: how many tokens it takes, and what it is."""
+    def _at(self, tokens: list[re.Match[str]], place: int) -> _Word | None:
+        """Read the mention that begins at a token, if one does."""
         token = tokens[place]
         pair_base = token["base"] or token["left"]
         if pair_base:
             plain = _VENUE_NAMES.get(pair_base, _MULTIPLIED.sub("", pair_base))
-            return 1, _Word(plain, "clear", place) if plain in self._assets else None
+            return _Word(plain, "clear", place) if plain in self._assets else None
         if not token["word"]:
-            return 1, None
+            return None
         if token["tag"] == "$":
             base = token["word"].upper()
-            return 1, _Word(base, "clear", place) if base in self._assets else None
+            return _Word(base, "clear", place) if base in self._assets else None
         named = self._name(tokens, place)
         ticker = self._ticker(token, place)
-        if named is None or (named[1].clarity == "ambiguous" and ticker is not None):
-            return 1, ticker
+        if named is None or (named.clarity == "ambiguous" and ticker is not None):
+            return ticker
         return named
 
-    def _name(self, tokens: list[re.Match[str]], place: int) -> tuple[int, _Word] | None:
+    def _name(self, tokens: list[re.Match[str]], place: int) -> _Word | None:
         written = tokens[place]["word"]
         for rest, base, clarity in self._names.get(written.lower(), ()):
             after = tokens[place + 1 : place + 1 + len(rest)]
@@ -187,7 +224,7 @@ class MentionFinder:
                 continue
             if clarity == "ambiguous" and not written[0].isupper():
                 continue
-            return 1 + len(rest), _Word(base, clarity, place)
+            return _Word(base, clarity, place, 1 + len(rest))
         return None
 
     def _ticker(self, token: re.Match[str], place: int) -> _Word | None:

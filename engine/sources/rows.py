@@ -10,7 +10,8 @@ from engine.clock import parse_iso_utc
 from engine.domain.text import TextItem, TextKind
 from engine.errors import ConfigError
 from engine.sources.base import text_id
-from engine.sources.feed import plain_text
+from engine.sources.draft import RowError
+from engine.sources.feed import plain_text, web_address
 
 FIELDS = (
     "id", "title", "body", "url", "author", "published_at", "available_at", "engagement", "kind",
@@ -21,10 +22,6 @@ REQUIRED = ("title", "published_at")
 
 _EPOCH_UNITS = ((1e11, 1_000_000_000), (1e14, 1_000_000), (1e17, 1_000), (1e20, 1))
 """Below each size a number is in seconds, milliseconds, microseconds, nanoseconds."""
-
-
-class RowError(ValueError):
-    """One row cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ class RowReader:
             kind=self._kind(row),
             title=title,
             body=body,
-            url=self._text(row, "url"),
+            url=web_address(self._text(row, "url")),
             author=self.hash_author(self._text(row, "author")),
             published_at=published,
             available_at=now_ns if available is None else available,

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
 
-import httpx
 import msgspec
 
 from engine.clock import NS_PER_S, Clock, parse_iso_utc
@@ -23,7 +21,7 @@ from engine.domain.text import TextItem
 from engine.errors import SourceError
 from engine.sources.base import Intake, SourceReport, text_id
 from engine.sources.feed import FeedReader
-from engine.sources.rss import TIMEOUT_S, fetch
+from engine.sources.http import SourceClient
 
 PAGE = 500
 MAX_PAGES = 40
@@ -57,16 +55,20 @@ class SimulatedSource:
         Of its HTTP server.
     reader
         What makes texts of the headlines, and knows name and mentions for posts.
+    client
+        Who asks.
     clock
         What time it is.
     """
 
-    def __init__(self, base_url: str, reader: FeedReader, clock: Clock) -> None:
+    def __init__(
+        self, base_url: str, reader: FeedReader, client: SourceClient, clock: Clock
+    ) -> None:
         self._base = base_url.rstrip("/")
         self._reader = reader
         self._clock = clock
         self._intake = Intake(reader.source)
-        self._client = httpx.AsyncClient(timeout=TIMEOUT_S)
+        self._client = client
         self._posts_since = 0
         self._news_since = 0
 
@@ -96,7 +98,7 @@ class SimulatedSource:
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._client.aclose()
+        await self._client.close()
 
     async def _posts(self) -> tuple[list[TextItem], int]:
         items: list[TextItem] = []
@@ -115,8 +117,8 @@ class SimulatedSource:
         return items, reached
 
     async def _page(self, since: int) -> list[msgspec.Raw]:
-        params: dict[str, Any] = {"since": since, "limit": PAGE}
-        answer = await fetch(self._client, self.name, f"{self._base}/posts", params=params)
+        params = {"since": str(since), "limit": str(PAGE)}
+        answer = await self._client.get(f"{self._base}/posts", params)
         try:
             return msgspec.json.decode(answer.content, type=_Page).data
         except msgspec.MsgspecError as error:
@@ -147,8 +149,8 @@ class SimulatedSource:
         )
 
     async def _news(self) -> list[TextItem]:
-        params: dict[str, Any] = {"since": max(0, self._news_since - OVERLAP_NS)}
-        answer = await fetch(self._client, self.name, f"{self._base}/news/rss", params=params)
+        params = {"since": str(max(0, self._news_since - OVERLAP_NS))}
+        answer = await self._client.get(f"{self._base}/news/rss", params)
         skipped: list[tuple[str, str]] = []
         items = await asyncio.to_thread(
             self._reader.read,

@@ -19,26 +19,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.clock import NS_PER_S, iso_utc
-from engine.domain.sentiment import SentimentAggregate, Window
+from engine.domain.sentiment import SentimentAggregate
 from engine.domain.timeframe import Timeframe
-from engine.sentiment.aggregate import Aggregator, ScoredText
+from engine.sentiment.aggregator import Aggregator, reach_of
 from engine.store.client import Store
-from engine.store.reader import Reader
+from engine.store.sentiment_history import SentimentHistory
 from engine.store.tables import table_named
 
-AGGREGATE_VERSION = "1"
+AGGREGATE_VERSION = "2"
 """Of the definition in `engine.sentiment.aggregate`: changes with any bit of its results."""
+
+REACH_NS = reach_of()
+"""How far back texts matter to an aggregate: to its surprise."""
 
 LIVE_NS = 600 * NS_PER_S
 """A row that was stored within this time of its moment is a running engine's own."""
 
 DAY_NS = Timeframe.D1.ns
-LONGEST_NS = max(window.ns for window in Window)
-DAYS_AT_ONCE = 7
-"""Days that a task makes: each task reads the longest window before them too."""
+DAYS_AT_ONCE = 28
+"""Days that a task makes: each task reads `REACH_NS` before them too."""
 
 _SCORED = """
-SELECT {columns} FROM texts FINAL INNER JOIN
+SELECT {columns} FROM texts FINAL LEFT JOIN
     (SELECT * FROM sentiment_scores FINAL WHERE model = {{model:String}}) AS scores
     ON texts.text_id = scores.text_id
 WHERE texts.available_at < fromUnixTimestamp64Nano({{end:Int64}})
@@ -48,8 +50,10 @@ _DAY = "toUnixTimestamp64Nano(toDateTime64(toStartOfDay(texts.available_at), 9, 
 _HASHES = (
     _SCORED.format(
         columns=f"{_DAY} AS day, sum(cityHash64(texts.text_id, texts.available_at, "
-        "texts.engagement, texts.credibility, texts.instruments, scores.score, scores.label)) "
-        "AS hash, min(toUnixTimestamp64Nano(texts.available_at)) AS first"
+        "texts.engagement, texts.credibility, texts.instruments, "
+        "texts.duplicate_of, scores.score, scores.label)) "
+        "AS hash, min(toUnixTimestamp64Nano(texts.available_at)) AS first, "
+        "countIf(scores.label != '') AS scored"
     )
     + "GROUP BY day ORDER BY day"
 )
@@ -117,9 +121,11 @@ class AggregateDays:
         self._request = request
         asked = {"model": request.model, "end": request.end}
         self._hashes: dict[int, int] = {}
+        self._scored = 0
         first: int | None = None
         for row in store.query_arrow(_HASHES, asked).to_pylist():
             self._hashes[row["day"]] = row["hash"]
+            self._scored += row["scored"]
             first = row["first"] if first is None else first
         self._begin = request.begin if request.begin is not None else first
         found = store.query_arrow(_FIRST_MENTIONS, asked).to_pylist()
@@ -129,7 +135,7 @@ class AggregateDays:
     @property
     def has_texts(self) -> bool:
         """Whether there is any scored text."""
-        return bool(self._hashes)
+        return self._scored > 0
 
     @property
     def days(self) -> list[AggregateDay]:
@@ -148,7 +154,7 @@ class AggregateDays:
 
     def _day(self, midnight: int, moments: tuple[int, ...]) -> AggregateDay:
         request = self._request
-        reached = range(midnight - LONGEST_NS, midnight + DAY_NS, DAY_NS)
+        reached = range(midnight - REACH_NS, midnight + DAY_NS, DAY_NS)
         inputs = {
             "version": AGGREGATE_VERSION,
             "texts": [self._hashes.get(day, 0) for day in reached],
@@ -199,7 +205,7 @@ def aggregate_days(
         As `AggregateDays` has them.
     """
     first, last = days[0].moments[0], days[-1].moments[-1]
-    texts = _scored_texts(store, request.model, first - LONGEST_NS + 1, last + 1)
+    texts = SentimentHistory(store).texts(request.model, first - REACH_NS + 1, last + 1)
     lived = _live_rows(store, request, first, last + 1)
     aggregator = Aggregator(
         request.model,
@@ -222,17 +228,6 @@ def aggregate_days(
             sum(live == row for row, live in zip(rows, own, strict=True)),
             sum(live not in (None, row) for row, live in zip(rows, own, strict=True)),
         )
-
-
-def _scored_texts(store: Store, model: str, start: int, end: int) -> list[ScoredText]:
-    """Return the texts with a score that became available in a range, in that order."""
-    reader = Reader(store)
-    scores = {score.text_id: score for score in reader.scores(start, end, model)}
-    return [
-        ScoredText.of(item, scores[item.text_id])
-        for item in reader.texts(start, end)
-        if item.text_id in scores
-    ]
 
 
 def _live_rows(

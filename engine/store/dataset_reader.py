@@ -29,7 +29,9 @@ _BARS = (
 QUERIES: Mapping[str, str] = {
     "sentiment": (
         "SELECT instrument, as_of, score AS sentiment_score, dispersion AS sentiment_dispersion, "
-        "bullish + bearish + neutral AS sentiment_mentions FROM sentiment_aggregates FINAL "
+        "bullish + bearish + neutral AS sentiment_mentions, volume AS sentiment_volume, "
+        "coverage AS sentiment_coverage, surprise AS sentiment_surprise, "
+        "momentum AS sentiment_momentum FROM sentiment_aggregates FINAL "
         "WHERE window = {window:String} AND model = {model:String} "
         "AND has({instruments:Array(String)}, instrument) "
         "AND as_of > fromUnixTimestamp64Nano({after:Int64}) "

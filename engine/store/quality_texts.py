@@ -2,7 +2,9 @@
 
 Two texts of a source are duplicates where they are the same words, or nearly so: links, signs and
 capitals do not count, and of longer texts the smallest and the largest hashes of all pairs of
-words (MinHash, as ClickHouse has it) are compared. The first one is no duplicate.
+words (MinHash, as ClickHouse has it) are compared. The first one is no duplicate. What a
+running engine took for a near-duplicate when it came (`engine.texts.near_duplicates`) is one too,
+unless it repeats another source: that is no fault of a source.
 """
 
 from __future__ import annotations
@@ -50,8 +52,10 @@ SELECT *, {CONTENT} AS content, lengthUTF8(content) AS length,
     notEmpty(text_id) AND kind IN ('news', 'post') AND isFinite(engagement) AND engagement >= 0
         AND credibility >= 0 AND credibility <= 1
         AND arrayAll(each -> match(each, {INSTRUMENT_NAME}), instruments) AS possible,
-    notEmpty(words) AND row_number() OVER
-        (PARTITION BY source, sketch ORDER BY available_at, text_id) > 1 AS is_repeated
+    (notEmpty(words) AND row_number() OVER
+        (PARTITION BY source, sketch ORDER BY available_at, text_id) > 1)
+        OR (notEmpty(duplicate_of)
+            AND (source, duplicate_of) IN (SELECT source, text_id FROM texts)) AS is_repeated
 FROM texts FINAL
 WHERE {OF_SOURCES} AND {between("available_at")}
 """

@@ -6,15 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from engine.domain.credibility import SourceCredibility
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
 from engine.domain.market import BookSnapshot, Candle, Gap, Listing, Trade
-from engine.domain.sentiment import SentimentAggregate, SentimentScore
+from engine.domain.sentiment import SentimentAggregate, SentimentEvent, SentimentScore, Window
 from engine.domain.signal import Ranking, Signal
-from engine.domain.text import TextItem
+from engine.domain.text import MarketMood, TextItem
 from engine.features.catalogue import FEATURE_NAMES
 from engine.store.client import Store
 from engine.store.columns import python_values
+from engine.store.sentiment_history import SentimentHistory
 from engine.store.tables import TABLES
 
 MAX_ROWS = 1_000_000
@@ -193,6 +195,22 @@ class Reader:
             end=end,
         )
 
+    def text_ids(self, source: str, newest: int = 100_000) -> list[str]:
+        """Return the ids of a source's texts, the newest of them, in no order."""
+        found = self._store.query_arrow(
+            "SELECT text_id FROM (SELECT text_id, max(available_at) AS moment FROM texts "
+            "WHERE source = {source:String} GROUP BY text_id) "
+            "ORDER BY moment DESC LIMIT {newest:UInt32}",
+            {"source": source, "newest": newest},
+        )
+        return list(found.column("text_id").to_pylist())
+
+    def mood(self, series: str) -> list[MarketMood]:
+        """Return the values of an index of mood by time."""
+        return self._rows(
+            "market_mood", "FINAL WHERE series = {series:String} ORDER BY time", series=series
+        )
+
     def scores(self, start: int, end: int, model: str = "") -> list[SentimentScore]:
         """Return the scores of the texts available in a range, of one model or of all."""
         return self._rows(
@@ -206,6 +224,16 @@ class Reader:
             model=model,
         )
 
+    def source_credibility(self, model: str, version: str) -> list[SourceCredibility]:
+        """Return how often sources were right by a model and version of the rules, by as_of."""
+        return self._rows(
+            "source_credibility",
+            "FINAL WHERE model = {model:String} AND version = {version:String} "
+            "ORDER BY as_of, source, level, name",
+            model=model,
+            version=version,
+        )
+
     def latest_aggregates(self, as_of: int) -> list[SentimentAggregate]:
         """Return the newest aggregate not after `as_of` of every instrument and window."""
         return self._rows(
@@ -214,6 +242,19 @@ class Reader:
             "ORDER BY instrument, window, as_of DESC, model LIMIT 1 BY instrument, window",
             as_of=as_of,
         )
+
+    def sentiment_events(
+        self,
+        start: int,
+        end: int,
+        limit: int,
+        instrument: str = "",
+        kind: str = "",
+        window: Window | None = None,
+    ) -> list[SentimentEvent]:
+        """Return events of sentiment; see `engine.store.sentiment_history`."""
+        history = SentimentHistory(self._store)
+        return history.events(start, end, limit, instrument, kind, window)
 
     def aggregates(
         self, instrument: str, window: str, start: int, end: int

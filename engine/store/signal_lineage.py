@@ -224,7 +224,7 @@ class _SignalTrail:
             "FROM texts AS t FINAL INNER JOIN "
             "(SELECT * FROM sentiment_scores FINAL WHERE model = {model:String}) AS s "
             "ON t.text_id = s.text_id WHERE has(instruments, {instrument:String}) "
-            "AND available_at > fromUnixTimestamp64Nano({after:Int64}) "
+            "AND empty(duplicate_of) AND available_at > fromUnixTimestamp64Nano({after:Int64}) "
             "AND available_at <= fromUnixTimestamp64Nano({until:Int64}) "
             "ORDER BY available_at DESC, text_id",
             {

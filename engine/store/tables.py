@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine.domain.credibility import SourceCredibility
 from engine.domain.dataset import Dataset
 from engine.domain.features import FeatureRow
 from engine.domain.job import JobBlock, JobRun
@@ -30,7 +31,12 @@ from engine.domain.outcome import BarOutcome
 from engine.domain.quality import QualityScore
 from engine.domain.quarantine import QuarantinedRow
 from engine.domain.schedule import Schedule, ScheduledRun
-from engine.domain.sentiment import SentimentAggregate, SentimentScore
+from engine.domain.sentiment import (
+    SentimentAggregate,
+    SentimentEvent,
+    SentimentScore,
+    TextTopics,
+)
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import MarketMood, TextItem
 from engine.errors import StoreError
@@ -101,6 +107,10 @@ def _level_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 def _text_fields(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"instruments": tuple(values["instruments"])}
+
+
+def _topic_fields(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"topics": tuple(values["topics"])}
 
 
 _CONFIDENCE = ("agreement", "freshness", "coverage", "liquidity", "stability")
@@ -258,6 +268,7 @@ _TABLES = (
             number("engagement"),
             number("credibility"),
             texts("instruments"),
+            text("duplicate_of"),
         ),
         _text_fields,
     ),
@@ -285,6 +296,45 @@ _TABLES = (
             *map(integer, ("bullish", "bearish", "neutral")),
             number("weight"),
             text("model"),
+            integer("volume"),
+            *map(number, ("coverage", "surprise", "momentum")),
+        ),
+    ),
+    Table(
+        "sentiment_events",
+        SentimentEvent,
+        (
+            *map(text, ("event_id", "kind", "instrument", "window")),
+            time("as_of"),
+            text("direction"),
+            *map(number, ("score", "surprise")),
+            integer("volume"),
+            number("weight"),
+            text("model"),
+        ),
+    ),
+    Table(
+        "text_topics",
+        TextTopics,
+        (
+            *map(text, ("text_id", "version")),
+            texts("topics"),
+            *map(number, ("fear", "greed", "excitement")),
+            time("available_at"),
+        ),
+        _topic_fields,
+    ),
+    Table(
+        "source_credibility",
+        SourceCredibility,
+        (
+            *map(text, ("source", "level", "name", "model", "version")),
+            time("as_of"),
+            number("right"),
+            number("wrong"),
+            integer("opinions"),
+            number("prior"),
+            number("credibility"),
         ),
     ),
     Table(

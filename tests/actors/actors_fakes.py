@@ -12,14 +12,18 @@ import pytest
 from engine.actors.messages import FeatureBatch, SentimentBatch
 from engine.actors.wiring import Wiring
 from engine.config import Config, load_config
+from engine.domain.credibility import SourceCredibility
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
 from engine.domain.market import BookSnapshot, Candle, Gap, Trade
 from engine.domain.sentiment import SentimentAggregate, SentimentScore
 from engine.domain.signal import Alert, Ranking
-from engine.domain.text import TextItem
+from engine.domain.text import MarketMood, TextItem
 from engine.errors import BusError, StoreUnavailable
 from engine.features.catalogue import FEATURE_NAMES
+from engine.sentiment.aggregate import ScoredText
+from engine.sentiment.events import EventMemory
+from engine.settings.sentiment_events import SentimentEventsConfig
 from engine.store.endpoint import StoreEndpoint
 
 WIRING = Wiring(StoreEndpoint("127.0.0.1", 1, "", "", "engine", False), "redis://127.0.0.1:1/0")
@@ -41,6 +45,7 @@ class Memory:
         self.store_is_down = False
         self.closed: list[str] = []
         self.ranking: Ranking | None = None
+        self.event_memory = EventMemory()
 
     def newest(self, table: str) -> list[Any]:
         """Candles as the store would give them: the newest version of each."""
@@ -113,9 +118,20 @@ def install(monkeypatch: pytest.MonkeyPatch, module: str) -> Memory:
         def texts(self, start: int, end: int) -> list[TextItem]:
             return [t for t in memory.rows.get("texts", []) if start <= t.available_at < end]
 
+        def text_ids(self, source: str) -> list[str]:
+            return [t.text_id for t in memory.rows.get("texts", []) if t.source == source]
+
+        def mood(self, series: str) -> list[MarketMood]:
+            return [m for m in memory.rows.get("market_mood", []) if m.series == series]
+
         def scores(self, start: int, end: int, model: str = "") -> list[SentimentScore]:
             every = memory.rows.get("sentiment_scores", [])
             return [score for score in every if model in ("", score.model)]
+
+        def source_credibility(self, model: str, version: str) -> list[SourceCredibility]:
+            self._ask()
+            every = memory.rows.get("source_credibility", [])
+            return [row for row in every if (row.model, row.version) == (model, version)]
 
         def aggregates(
             self, instrument: str, window: str, start: int, end: int
@@ -163,6 +179,27 @@ def install(monkeypatch: pytest.MonkeyPatch, module: str) -> Memory:
         def latest_ranking(self, timeframe: str) -> Ranking | None:
             return memory.ranking
 
+    class FakeSentimentHistory:
+        def __init__(self, store: FakeStore) -> None:
+            pass
+
+        def texts(self, model: str, start: int, end: int) -> list[ScoredText]:
+            scores = {
+                score.text_id: score
+                for score in memory.rows.get("sentiment_scores", [])
+                if score.model == model
+            }
+            return [
+                ScoredText.of(item, scores.get(item.text_id))
+                for item in memory.rows.get("texts", [])
+                if start <= item.available_at < end
+            ]
+
+        def event_memory(
+            self, model: str, rules: SentimentEventsConfig, before: int
+        ) -> EventMemory:
+            return memory.event_memory
+
     class FakeWriter:
         def __init__(
             self, store: FakeStore, config: object, *, spool_dir: Path | None = None
@@ -206,7 +243,13 @@ def install(monkeypatch: pytest.MonkeyPatch, module: str) -> Memory:
         async def close(self) -> None:
             memory.closed.append("bus")
 
-    fakes = {"Store": FakeStore, "Reader": FakeReader, "BatchWriter": FakeWriter, "Bus": FakeBus}
+    fakes = {
+        "Store": FakeStore,
+        "Reader": FakeReader,
+        "BatchWriter": FakeWriter,
+        "Bus": FakeBus,
+        "SentimentHistory": FakeSentimentHistory,
+    }
     monkeypatch.setattr(f"engine.actors.{module}.left_holes", lambda *_: [], raising=False)
     for name, fake in fakes.items():
         monkeypatch.setattr(f"engine.actors.{module}.{name}", fake, raising=False)

@@ -124,6 +124,10 @@ def aggregates(*as_of: float, instrument: str = "BTC-USDT") -> pa.Table:
             "sentiment_score": pa.array([hour / 100 for hour in as_of], pa.float64()),
             "sentiment_dispersion": pa.array([0.1] * len(as_of), pa.float64()),
             "sentiment_mentions": pa.array([3] * len(as_of), pa.int64()),
+            "sentiment_volume": pa.array([4] * len(as_of), pa.int64()),
+            "sentiment_coverage": pa.array([0.75] * len(as_of), pa.float64()),
+            "sentiment_surprise": pa.nulls(len(as_of), pa.float64()),
+            "sentiment_momentum": pa.array([-0.5] * len(as_of), pa.float64()),
         }
     )
 
@@ -182,6 +186,9 @@ def test_sentiment_older_than_its_window_says_nothing() -> None:
     rows = joined(bars(5, 6), sentiment=aggregates(4.999))
     assert column(rows, "sentiment_score") == [0.04999, None]
     assert column(rows, "sentiment_mentions") == [3, None]
+    assert column(rows, "sentiment_coverage") == [0.75, None]
+    assert column(rows, "sentiment_momentum") == [-0.5, None]
+    assert column(rows, "sentiment_surprise") == [None, None], "unknown is not 0"
 
 
 def test_sentiment_of_another_instrument_is_not_joined() -> None:

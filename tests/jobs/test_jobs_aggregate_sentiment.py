@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pytest
 from jobs_texts import DAY, HOUR, T0, cluster, emptied, home, job_config, text
+from msgspec.structs import replace
 
 from engine.actors.sentiment_replica import SentimentReplica
 from engine.clock import NS_PER_S, DataClock
@@ -16,7 +17,11 @@ from engine.domain.sentiment import SentimentAggregate, SentimentScore, Window
 from engine.domain.text import TextItem
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError, EngineError
-from engine.sentiment.aggregate import Aggregator, ScoredText, aggregate
+from engine.sentiment.aggregate import ScoredText, aggregate
+from engine.sentiment.aggregator import Aggregator
+from engine.sentiment.events import EventDetector
+from engine.sentiment.tagging import tag
+from engine.settings.sentiment_events import SentimentEventsConfig
 from engine.store.aggregate_days import (
     AggregateDay,
     AggregateDays,
@@ -26,6 +31,8 @@ from engine.store.aggregate_days import (
 )
 from engine.store.client import Store
 from engine.store.columns import TIME
+from engine.store.event_pass import missing_events
+from engine.store.sentiment_history import SentimentHistory
 from engine.store.tables import table_named
 from jobs.aggregate_sentiment import main
 
@@ -48,7 +55,14 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture
 def store(migrated: Store) -> Store:
-    return emptied(migrated, "texts", "sentiment_scores", "sentiment_aggregates")
+    return emptied(
+        migrated,
+        "texts",
+        "sentiment_scores",
+        "sentiment_aggregates",
+        "sentiment_events",
+        "text_topics",
+    )
 
 
 def scores_of(items: list[TextItem]) -> list[SentimentScore]:
@@ -92,6 +106,11 @@ def live(items: Sequence[TextItem]) -> dict[Key, SentimentAggregate]:
     return found
 
 
+def heard(row: SentimentAggregate) -> SentimentAggregate:
+    """An aggregate without what depends on texts about others."""
+    return replace(row, surprise=None)
+
+
 def test_aggregate_days_equal_the_live_ones_to_the_bit(store: Store) -> None:
     put(store, TEXTS)
     found = made(store, request())
@@ -126,7 +145,9 @@ def test_aggregate_days_a_text_that_comes_late_changes_nothing_earlier(store: St
     after = made(store, request())
     changed = {key for key in after if after[key] != before.get(key)}
     assert min(as_of for _, _, as_of in changed) == T0 + 3 * DAY + HOUR
-    assert {name for name, _, _ in changed} == {"SOL-USDT", "DOGE-USDT"}
+    # Of others it tells only that somebody was listening at that hour.
+    felt = {key for key in changed if key not in before or heard(after[key]) != heard(before[key])}
+    assert {name for name, _, _ in felt} == {"SOL-USDT", "DOGE-USDT"}
     assert {key for key in before if key[2] < came} == {key for key in after if key[2] < came}
     redone = [
         day.name
@@ -136,11 +157,54 @@ def test_aggregate_days_a_text_that_comes_late_changes_nothing_earlier(store: St
     assert redone == [f"lexicon-1 1h 2026-01-{day:02}" for day in range(8, 15)]
 
 
-def test_aggregate_days_texts_without_a_score_do_not_count(store: Store) -> None:
+def test_aggregate_days_texts_without_a_score_are_not_covered_and_feel_nothing(
+    store: Store,
+) -> None:
     put(store, TEXTS[:10])
     before = made(store, request())
     store.insert("texts", TEXTS[10:])
+    after = made(store, request())
+    for key, row in before.items():
+        assert (after[key].score, after[key].weight) == (row.score, row.weight)
+    at = T0 + 4 * DAY
+    counted = after["BTC-USDT", "1w", at]
+    about = [item for item in TEXTS if item.available_at <= at and item.instruments]
+    scored = [item for item in TEXTS[:10] if item.instruments]
+    assert (counted.volume, counted.mentions) == (len(about), len(scored))
+    assert counted.coverage == len(scored) / len(about)
+    assert before["BTC-USDT", "1w", at].coverage == 1.0
+
+
+def test_aggregate_days_texts_that_repeat_another_do_not_count(store: Store) -> None:
+    put(store, TEXTS)
+    before = made(store, request())
+    (again,) = TEXTS[:1]
+    copies = [replace(again, text_id=f"copy-{n}", duplicate_of=again.text_id) for n in range(3)]
+    put(store, copies)
     assert made(store, request()) == before
+
+
+def test_missing_events_of_stored_aggregates_are_those_of_an_engine_that_saw_them(
+    store: Store,
+) -> None:
+    put(store, TEXTS)
+    rows = sorted(
+        made(store, request()).values(), key=lambda row: (row.as_of, row.instrument, row.window)
+    )
+    store.insert("sentiment_aggregates", rows)
+    rules = SentimentEventsConfig(
+        flip_windows=(Window.H4, Window.D1), flip_band=0.05, flip_weight=0.1, cooldown_windows=0.5
+    )
+    expected = EventDetector(rules).observe(rows)
+    assert len(expected) > 5
+    assert missing_events(store, "lexicon-1", rules, T0, END) == expected
+    # An engine that is started again half-way goes on as if it had run through.
+    half = expected[len(expected) // 2].as_of
+    store.insert("sentiment_events", [event for event in expected if event.as_of < half])
+    memory = SentimentHistory(store).event_memory("lexicon-1", rules, half)
+    again = EventDetector(rules, memory).observe(row for row in rows if row.as_of >= half)
+    assert again == [event for event in expected if event.as_of >= half]
+    assert missing_events(store, "lexicon-1", rules, T0, END) == again
 
 
 def test_aggregate_days_what_the_engine_stored_itself_stays(store: Store) -> None:
@@ -169,11 +233,11 @@ def test_bundles_join_days_that_follow_each_other() -> None:
         midnight = T0 + number * DAY
         return AggregateDay(str(number), "", tuple(range(midnight, midnight + DAY, HOUR)))
 
-    found = bundles([day(n) for n in (0, 1, *range(5, 14))])
+    found = bundles([day(n) for n in (0, 1, *range(5, 35))])
     assert [[each.name for each in bundle] for bundle in found] == [
         ["0", "1"],
-        [str(n) for n in range(5, 12)],
-        ["12", "13"],
+        [str(n) for n in range(5, 33)],
+        ["33", "34"],
     ]
 
 
@@ -191,7 +255,8 @@ def test_aggregate_sentiment_every_second_is_refused(store: Store) -> None:
 @pytest.mark.ray
 def test_aggregate_sentiment_does_only_the_days_whose_texts_changed(store: Store) -> None:
     put(store, TEXTS)
-    config = job_config("aggregate_sentiment", store, "every=4h", "end=2026-01-15")
+    rules = ("sentiment.events.flip_band=0.05", "sentiment.events.flip_weight=0.1")
+    config = job_config("aggregate_sentiment", store, "every=4h", "end=2026-01-15", *rules)
     with cluster():
         first = main(config)
         rows = first.written["sentiment_aggregates"]
@@ -202,6 +267,18 @@ def test_aggregate_sentiment_does_only_the_days_whose_texts_changed(store: Store
         put(store, [text(900, available_at=T0 + 8 * DAY + HOUR)])
         third = main(config)
         assert third.skipped == {"days that are stored already": 8}
+    assert first.written["text_topics"] == len(TEXTS)
+    assert third.written["text_topics"] == 1
+    stored_topics = table_named("text_topics").from_arrow(
+        store.query_arrow(f"SELECT {table_named('text_topics').select} FROM text_topics FINAL")
+    )
+    by_id = {row.text_id: row for row in stored_topics}
+    hacked = next(item for item in TEXTS if item.title.startswith("Exchange hacked"))
+    assert by_id[hacked.text_id] == tag(hacked.text_id, hacked.content, hacked.available_at, "en")
+    assert "security" in by_id[hacked.text_id].topics
+    events = config.sentiment.events
+    assert first.written["sentiment_events"] > 0
+    assert missing_events(store, "lexicon-1", events, T0, END) == []
     held = store.command("SELECT count() FROM sentiment_aggregates FINAL")
     assert held == str(rows)
     expected = made(store, request(every=Timeframe.H4))

@@ -75,7 +75,9 @@ def features(market: Market, hour: int, late_s: int = 0) -> FeatureRow:
 
 def aggregate(as_of: int, score: float, instrument: str = "BTC-USDT", model: str = "lexicon-1"
               ) -> SentimentAggregate:  # fmt: skip
-    return SentimentAggregate(instrument, "1d", as_of, score, 0.1, 2, 1, 0, 1.5, model)
+    return SentimentAggregate(
+        instrument, "1d", as_of, score, 0.1, 2, 1, 0, 1.5, model, 4, 0.75, None, -0.5
+    )
 
 
 def outcome(market: Market, hour: int, version: str = LABELS) -> BarOutcome:
@@ -176,6 +178,9 @@ def test_rows_are_all_bars_in_order_with_what_was_known(store: Store, config: Co
     # Bar 5 closes at hour 6, when an aggregate is as of; the bar before it sees the one of hour 0.
     assert of(rows, "sentiment_score")[4:6] == [0.0, 0.06]
     assert of(rows, "sentiment_score", ETH) == [None] * BARS
+    measures = ("volume", "coverage", "surprise", "momentum")
+    assert [of(rows, f"sentiment_{name}")[5] for name in measures] == [4, 0.75, None, -0.5]
+    assert [of(rows, f"sentiment_{name}", ETH)[5] for name in measures] == [None] * 4
     assert of(rows, "mood_fear_greed") == [None] * 8 + [20.0] * 24 + [30.0] * 40
     assert of(rows, "listing_status") == [None] * 2 + ["trading"] * 70
     assert of(rows, "funding_rate")[:3] == [60 / 1e6, 120 / 1e6, 180 / 1e6]

@@ -73,7 +73,7 @@ def test_text_scorer_names_why_a_text_has_no_score() -> None:
     batch = pa.table(
         {name: [getattr(item, name) for item in items] for name in ("text_id", "title", "body")}
     )
-    found = TextScorer("lexicon", T0)(batch)
+    found = TextScorer("lexicon", Config(), T0)(batch)
     assert found.column(UNREAD).to_pylist() == [None, EMPTY, UNREADABLE, UNREADABLE]
     assert found.column("text_id").to_pylist() == [item.text_id for item in items]
     assert pc.is_valid(found.column("score")).to_pylist() == [True, False, False, False]
@@ -141,7 +141,7 @@ def test_score_texts_gpus_that_are_not_there_are_refused(store: Store) -> None:
 
 
 def test_score_texts_unknown_model_is_refused(store: Store) -> None:
-    with pytest.raises(ConfigError, match="sentiment model 'oracle' is unknown; known: lexicon"):
+    with pytest.raises(ConfigError, match="sentiment model 'oracle' is unknown; known: ens"):
         main(config(store, "model=oracle"))
 
 

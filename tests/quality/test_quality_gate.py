@@ -254,6 +254,19 @@ def test_gate_repeated_texts_are_duplicates_of_their_own_source(store: Store) ->
     assert (posts.source, _values(posts)["duplicates"]) == ("posts", 0.0)
 
 
+def test_gate_near_duplicates_of_a_running_engine_count_where_they_repeat_their_own_source(
+    store: Store,
+) -> None:
+    marked = [
+        text(40, duplicate_of="text-001"),
+        text(41, source="posts", duplicate_of="text-002"),
+    ]
+    store.insert("texts", [*(text(n) for n in range(40)), *marked])
+    posts, wire = gate(store, QUALITY, TEXTS).sources
+    assert (wire.source, _values(wire)["duplicates"]) == ("wire", 1 / 41)
+    assert (posts.source, _values(posts)["duplicates"]) == ("posts", 0.0)
+
+
 def test_set_aside_texts_names_every_reason_once(store: Store) -> None:
     foreign = "El precio de la moneda cae por debajo de los veinte mil dólares"
     texts = [text(1), text(2), text(3, "tiny"), text(4, text(1).title), text(5, foreign)]

@@ -10,7 +10,8 @@ from scipy.stats import spearmanr
 from engine.clock import NS_PER_S
 from engine.config import SimulatorConfig
 from engine.domain.sentiment import Window
-from engine.sentiment.aggregate import Aggregator, ScoredText
+from engine.sentiment.aggregate import ScoredText
+from engine.sentiment.aggregator import Aggregator
 from engine.sentiment.lexicon import LexiconModel
 from engine.simulator.listing import ASSETS
 from engine.simulator.market import MarketProcess

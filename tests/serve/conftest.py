@@ -11,13 +11,20 @@ import pytest
 from serve_samples import AS_OF, CONFIG, FEATURE_NAMES, ranking
 
 from engine.bus.client import Bus
+from engine.bus.sentiment_cache import SentimentCache
 from engine.clock import NS_PER_S, DataClock
 from engine.domain.features import FeatureRow
 from engine.domain.market import Candle
-from engine.domain.sentiment import SentimentAggregate
+from engine.domain.sentiment import SentimentAggregate, SentimentEvent, Window
 from engine.domain.signal import Ranking, Signal
 from engine.sentiment.base import TextSentiment
+from engine.sentiment.readers import TextReaders
+from engine.sentiment.reading import TextReader
+from engine.sources.mentions import MentionFinder
+from engine.texts.language import sure_language
+from engine.texts.normalise import normalise
 from serve.api import create_api
+from serve.sentiment_scoring import CachedScoring, ScoringHere
 from serve.state import ServingState
 
 
@@ -29,6 +36,7 @@ class StoredRows:
     signal_rows: list[Signal] = field(default_factory=list)
     feature_row: FeatureRow | None = None
     aggregate_rows: list[SentimentAggregate] = field(default_factory=list)
+    event_rows: list[SentimentEvent] = field(default_factory=list)
     ranking_row: Ranking | None = None
     failure: Exception | None = None
 
@@ -78,6 +86,30 @@ class StoredRows:
         self._check()
         return [row for row in self.aggregate_rows if row.as_of <= as_of]
 
+    def sentiment_events(
+        self,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        instrument: str,
+        kind: str,
+        window: Window | None,
+    ) -> Sequence[SentimentEvent]:
+        self._check()
+        found = [
+            row
+            for row in self.event_rows
+            if start_ns <= row.as_of < end_ns
+            and instrument in ("", row.instrument)
+            and kind in ("", row.kind)
+            and window in (None, row.window)
+        ]
+        return (
+            [row for row in found if row.as_of <= found[limit - 1].as_of]
+            if len(found) > limit
+            else found
+        )
+
     def latest_ranking(self, timeframe: str) -> Ranking | None:
         self._check()
         row = self.ranking_row
@@ -96,11 +128,21 @@ class LoudnessModel:
         ]
 
 
+NO_REDIS = "redis://127.0.0.1:1/0"
+
+
 class SilentBus(Bus):
     """A bus whose Redis never was: every question fails at once, as after an outage."""
 
     def __init__(self) -> None:
-        super().__init__("redis://127.0.0.1:1/0")
+        super().__init__(NO_REDIS)
+
+
+def loud_readers() -> TextReaders:
+    """Readers of `LoudnessModel`, under the name of the configuration's default."""
+    finder = MentionFinder(["BTC-USDT", "ETH-USDT", "SOL-USDT"])
+    reader = TextReader(LoudnessModel(), normalise, sure_language, finder)
+    return TextReaders(lambda _: reader, CONFIG.sentiment.served, 32)
 
 
 @pytest.fixture
@@ -115,12 +157,13 @@ async def state(stored: StoredRows) -> AsyncIterator[ServingState]:
         config=CONFIG,
         bus=bus,
         open_reader=lambda: stored,
-        load_model=LoudnessModel,
+        scoring=CachedScoring(ScoringHere(loud_readers()), SentimentCache(NO_REDIS, "engine", 60)),
         load_feature_names=lambda: FEATURE_NAMES,
         clock=DataClock(AS_OF + 2 * NS_PER_S),
     )
     made.accept(ranking())
     yield made
+    await made.scoring.close()
     await bus.close()
 
 

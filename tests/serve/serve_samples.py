@@ -121,4 +121,6 @@ def feature_row() -> FeatureRow:
 
 
 def aggregate(window: str = "1d", as_of: int = AS_OF) -> SentimentAggregate:
-    return SentimentAggregate("BTC-USDT", window, as_of, 0.25, 0.5, 3, 1, 2, 4.5, "lexicon-1")
+    return SentimentAggregate(
+        "BTC-USDT", window, as_of, 0.25, 0.5, 3, 1, 2, 4.5, "lexicon-1", 8, 0.75, None, 0.125
+    )

@@ -275,6 +275,7 @@ async def test_sentiment_answers_the_window_asked_for(http, stored) -> None:
     stored.aggregate_rows = [aggregate("1h"), aggregate("1d", AS_OF - 1), aggregate("1d")]
     body = schemas.SentimentAnswer.model_validate((await http.get("/v1/sentiment/BTC-USDT")).json())
     assert (body.window, body.as_of, body.mentions) == ("1d", iso_utc(AS_OF), 6)
+    assert (body.volume, body.coverage, body.surprise, body.momentum) == (8, 0.75, None, 0.125)
     hour = await http.get("/v1/sentiment/BTC-USDT?window=1h")
     assert hour.json()["window"] == "1h"
     problem(await http.get("/v1/sentiment/BTC-USDT?window=1w"), 404, "no-data")
@@ -304,41 +305,7 @@ async def test_internal_failure_says_500_without_its_cause(http, stored, failure
     assert body["detail"] == "the engine failed to answer; its log says why"
 
 
-# Texts ------------------------------------------------------------------------------------
-
-
-async def test_texts_are_scored_in_order_and_unreadable_ones_are_null(http) -> None:
-    answer = await http.post("/v1/sentiment", json={"texts": ["UP", "down", " "]})
-    body = schemas.TextsAnswer.model_validate_json(answer.content)
-    assert body.model == "loudness-1"
-    assert [r.label for r in body.results] == ["bullish", "bearish", None]
-    assert answer.json()["results"][0] == {
-        "label": "bullish",
-        "score": 0.5,
-        "probabilities": {"bearish": 0.125, "neutral": 0.25, "bullish": 0.625},
-        "confidence": 0.625,
-    }
-    assert answer.json()["results"][2] == dict.fromkeys(
-        ("label", "score", "probabilities", "confidence")
-    )
-
-
-@pytest.mark.parametrize(
-    ("body", "name"),
-    [
-        ({"texts": []}, "texts"),
-        ({"texts": ["a", ""]}, "texts[1]"),
-        ({"texts": ["a", 7]}, "texts[1]"),
-        ({"texts": ["a", "b", "c" * (schemas.MAX_TEXT_CHARACTERS + 1)]}, "texts[2]"),
-        ({"texts": ["a"] * (schemas.MAX_TEXTS + 1)}, "texts"),
-        ({"text": ["a"]}, "texts"),
-        ({}, "texts"),
-        (["a"], "body"),
-    ],
-)
-async def test_texts_bad_body_names_the_place(http, body: object, name: str) -> None:
-    found = problem(await http.post("/v1/sentiment", json=body), 422, "bad-parameter")
-    assert found["errors"][0]["name"] == name
+# Bodies -----------------------------------------------------------------------------------
 
 
 async def test_texts_malformed_json_says_400_and_where(http) -> None:
@@ -413,6 +380,9 @@ async def test_openapi_lists_every_path_with_its_answer_and_problems(http) -> No
         "/v1/candles/{instrument}",
         "/v1/features/{instrument}",
         "/v1/sentiment",
+        "/v1/sentiment/cache",
+        "/v1/sentiment/events",
+        "/v1/sentiment/reload",
         "/v1/sentiment/{instrument}",
         "/v1/signals",
         "/v1/signals/{instrument}",

@@ -15,7 +15,7 @@ from serve_samples import AS_OF, CONFIG, candle, ranking
 from engine.bus.client import Bus
 from engine.bus.embedded import EmbeddedRedis
 from engine.clock import iso_utc
-from serve import run, schemas
+from serve import run, schemas, sentiment_schemas
 
 pytestmark = [
     pytest.mark.ray,
@@ -109,7 +109,7 @@ def test_serve_errors_are_problems_through_haproxy(engine_url: str) -> None:
 def test_serve_scores_texts_with_the_configured_model(engine_url: str) -> None:
     texts = {"texts": ["Bitcoin to the moon, so bullish!", "Exchange hacked, funds lost"]}
     answer = httpx.post(f"{engine_url}/v1/sentiment", json=texts, timeout=30)
-    body = schemas.TextsAnswer.model_validate_json(answer.content)
+    body = sentiment_schemas.TextsAnswer.model_validate_json(answer.content)
     assert [result.label for result in body.results] == ["bullish", "bearish"]
     assert body.model.startswith("lexicon-")
 

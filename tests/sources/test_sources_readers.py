@@ -5,10 +5,10 @@ import pytest
 from aiohttp import web
 
 from engine.clock import NS_PER_S, DataClock
-from engine.config import SourceConfig
 from engine.errors import ConfigError, SourceError
+from engine.settings.sources import SourceConfig
+from engine.sources import http
 from engine.sources.base import AuthorHasher, Memory, load_author_key, text_id
-from engine.sources.fear_greed import FearGreed, read_fear_greed
 from engine.sources.feed import plain_text
 from engine.sources.mentions import MentionFinder
 from engine.sources.registry import open_source
@@ -32,6 +32,11 @@ def source(kind, location="", *, url=None, columns=None):
     return open_source(
         config, clock=DataClock(NOW), mentions=MENTIONS, simulator_news_url=url, author_key=KEY
     )
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(http, "FIRST_PAUSE_S", 0.0)
 
 
 @asynccontextmanager
@@ -271,38 +276,34 @@ def test_memory_full_forgets_the_oldest():
     assert [known in memory for known in ("a", "b", "c")] == [True, False, True]
 
 
-def test_fear_greed_answer_gives_moods_oldest_first():
-    answer = b'{"data":[{"value":"40","timestamp":"200"},{"value":"9","timestamp":"100"}]}'
-    assert [(mood.time, mood.value) for mood in read_fear_greed(answer)] == [
-        (100 * NS_PER_S, 9.0),
-        (200 * NS_PER_S, 40.0),
-    ]
-    assert {mood.available_at for mood in read_fear_greed(answer, NOW)} == {NOW}
-    for wrong in (b"{}", answer.replace(b"40", b"140"), answer.replace(b"200", b"x")):
-        with pytest.raises(SourceError, match="Fear & Greed"):
-            read_fear_greed(wrong)
-
-
-async def test_fear_greed_gives_each_value_once_and_tells_what_is_wrong():
-    answers = [
-        (200, b'{"data":[{"value":"9","timestamp":"100"}]}'),
-        (500, b""),
-        (200, b'{"data":[{"value":"40","timestamp":"200"},{"value":"9","timestamp":"100"}]}'),
-    ]
-
-    async def answer(request):
-        status, body = answers.pop(0)
-        return web.Response(status=status, body=body)
-
-    async with served(fng__=answer) as url:
-        index = FearGreed(f"{url}/fng/", DataClock(NOW))
-        assert [mood.value for mood in await index.poll()] == [9.0]
-        with pytest.raises(SourceError, match="answered 500"):
-            await index.poll()
-        assert [mood.value for mood in await index.poll()] == [40.0]
-    with pytest.raises(SourceError, match="does not answer"):
-        await index.poll()
-
-
 def test_plain_text_markup_gives_what_a_reader_sees():
     assert plain_text("a<br>b &lt; c<style>x</style>") == "a b < c"
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "/relative"])
+async def test_link_of_another_scheme_is_kept_by_no_source(url, tmp_path):
+    async def feed(request):
+        return web.Response(body=FEED.replace(b"http://a/1", url.encode()))
+
+    async with served(feed=feed) as base:
+        reader = source("rss", f"{base}/feed")
+        items = await reader.poll()
+        await reader.close()
+    assert {item.url for item in items} == {""}
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"title": "t", "published_at": 1, "url": url}) + "\n")
+    (item,) = await source("jsonl", path).poll()
+    assert item.url == ""
+
+
+async def test_rss_feed_that_is_busy_for_a_moment_is_asked_again():
+    answers = [503, 200]
+
+    async def feed(request):
+        return web.Response(status=answers.pop(0), body=FEED)
+
+    async with served(feed=feed) as base:
+        reader = source("rss", f"{base}/feed?edition=en")
+        assert len(await reader.poll()) == 2
+        await reader.close()
+    assert answers == []

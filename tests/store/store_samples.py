@@ -9,6 +9,7 @@ import msgspec
 
 from engine.clock import NS_PER_S, parse_iso_utc
 from engine.config import RetentionConfig
+from engine.domain.credibility import SourceCredibility
 from engine.domain.dataset import Dataset
 from engine.domain.features import FeatureRow
 from engine.domain.job import JobBlock, JobRun
@@ -27,7 +28,12 @@ from engine.domain.outcome import BarOutcome
 from engine.domain.quality import QualityScore
 from engine.domain.quarantine import QuarantinedRow
 from engine.domain.schedule import Schedule, ScheduledRun
-from engine.domain.sentiment import SentimentAggregate, SentimentScore
+from engine.domain.sentiment import (
+    SentimentAggregate,
+    SentimentEvent,
+    SentimentScore,
+    TextTopics,
+)
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import MarketMood, TextItem
 from engine.features.catalogue import FEATURE_VERSION, FEATURES
@@ -130,6 +136,23 @@ def item(number: int) -> TextItem:
         3.5,
         0.7,
         ("BTC-USDT", "ETH-USDT") if number % 2 else (),
+        "" if number % 2 else "text-1",
+    )
+
+
+def credibility(number: int) -> SourceCredibility:
+    return SourceCredibility(
+        "wire",
+        "author" if number % 2 else "source",
+        "ab12" if number % 2 else "",
+        "lexicon-1",
+        "1 24h of 1h bars",
+        T0 + number * HOUR,
+        3.25,
+        1.5,
+        7,
+        0.5,
+        0.55,
     )
 
 
@@ -143,7 +166,50 @@ def aggregate(
     as_of: int, window: str = "1h", instrument: str = "BTC-USDT", value: float | None = 0.125
 ) -> SentimentAggregate:
     return SentimentAggregate(
-        instrument, window, as_of, value, None if value is None else 0.5, 3, 1, 2, 4.5, "lexicon-1"
+        instrument,
+        window,
+        as_of,
+        value,
+        None if value is None else 0.5,
+        3,
+        1,
+        2,
+        4.5,
+        "lexicon-1",
+        volume=8,
+        coverage=0.75,
+        surprise=None if value is None else -1.5,
+        momentum=value,
+    )
+
+
+def event(number: int) -> SentimentEvent:
+    is_flip = number % 2 == 0
+    return SentimentEvent(
+        event_id=f"event-{number}",
+        kind="sentiment_flip" if is_flip else "mention_spike",
+        instrument="BTC-USDT",
+        window="1d",
+        as_of=T0 + number,
+        direction="bearish" if is_flip else None,
+        score=-0.25 if is_flip else None,
+        surprise=None if is_flip else 4.5,
+        volume=7,
+        weight=2.5,
+        model="lexicon-1",
+    )
+
+
+def text_topics(number: int) -> TextTopics:
+    is_read = number % 2 == 0
+    return TextTopics(
+        text_id=f"text-{number}",
+        version="topics-1",
+        topics=("regulation", "etf") if is_read else (),
+        fear=0.75 if is_read else None,
+        greed=0.0 if is_read else None,
+        excitement=0.5 if is_read else None,
+        available_at=T0 + number,
     )
 
 
@@ -420,9 +486,12 @@ SAMPLES: dict[str, list[msgspec.Struct]] = {
     "texts": [item(1), item(2)],
     "sentiment_scores": [score(1), score(2, "other-2")],
     "sentiment_aggregates": [aggregate(T0), aggregate(T0 + 1, value=None)],
+    "sentiment_events": [event(0), event(1)],
+    "text_topics": [text_topics(0), text_topics(1)],
     "market_mood": [mood(0), mood(1)],
     "features": [features(0), features(1)],
     "signals": [signal(0), signal(1)],
+    "source_credibility": [credibility(0), credibility(1)],
     "outcomes": [outcome(0), outcome(1)],
     "datasets": [dataset(0), dataset(1)],
     "dead_letters": [letter(1), letter(2)],

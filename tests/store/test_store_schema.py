@@ -29,9 +29,11 @@ VIEWS = [
     "v_books",
     "v_instruments",
     "v_perpetuals",
+    "v_sentiment_events",
     "v_sentiment_latest",
     "v_signal_history",
     "v_text_volume",
+    "v_topic_volume",
     "v_trades",
 ]
 

@@ -67,6 +67,22 @@ FROM sentiment_aggregates FINAL
 ORDER BY as_of DESC
 LIMIT 1 BY instrument, window, model;
 
+CREATE OR REPLACE VIEW v_sentiment_events AS
+SELECT * EXCEPT (inserted_at) FROM sentiment_events FINAL;
+
+CREATE OR REPLACE VIEW v_topic_volume AS
+SELECT
+    toStartOfHour(available_at) AS hour,
+    topic,
+    version,
+    count() AS texts,
+    avg(fear) AS fear,
+    avg(greed) AS greed,
+    avg(excitement) AS excitement
+FROM text_topics FINAL
+ARRAY JOIN topics AS topic
+GROUP BY hour, topic, version;
+
 CREATE OR REPLACE VIEW v_feature_latest AS
 SELECT * EXCEPT (inserted_at) FROM features FINAL
 WHERE (timeframe, exchange, instrument, open_time) IN

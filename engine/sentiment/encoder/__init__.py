@@ -1,0 +1,1 @@
+"""The sentence encoder behind `minilm`: texts to tokens, weights and adapter to logits."""

@@ -1,0 +1,87 @@
+"""``train_sentiment``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from engine.errors import ConfigError
+from engine.settings.section import FilePath, JobSection, Section, Share
+from engine.settings.sentiment_models import SentimentLabel
+
+
+class TrainingSet(Section):
+    """A file of labelled texts."""
+
+    path: FilePath
+    """A CSV, TSV, Parquet or JSON lines file, a folder of them, or a pattern."""
+    columns: dict[str, str] = {}
+    """``text``, ``label``, ``source``, ``time``, ``entities`` -> the file's column, where it is
+    not one of the usual names. ``entities`` (CSV only) holds ``{'Gold': 'positive', …}``: a label
+    for each thing named instead of one for the text."""
+    labels: dict[str, SentimentLabel] = {}
+    """The file's label -> ours, where it is not one of the usual words."""
+    labelled_by: Literal["column", "corpus", "corpus_test"] = "column"
+    """``corpus``: a CSV of texts whose labels come with the package, by the texts' hashes;
+    ``corpus_test``: those that the shipped model was tested on."""
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    """Between the columns of a CSV that the corpus labels."""
+    weight: PositiveFloat = 1.0
+    """What each of its texts counts while learning."""
+    role: Literal["all", "training", "test"] = "all"
+    """``test``: never learnt from; ``training``: none of it is held out."""
+
+
+class TrainSentimentSection(JobSection):
+    """A sentiment model, from labelled texts."""
+
+    model: Literal["minilm", "tfidf", "lstm"] = "minilm"
+    """Which to train."""
+    version: str = Field("own", pattern=r"^[A-Za-z0-9_.]{1,32}$")
+    """Part of the trained model's name."""
+    sets: tuple[TrainingSet, ...] = ()
+    """What to learn from, and be tested on."""
+    corpus: bool = True
+    """Learn from the texts that come with the package as well."""
+    split: Literal["stratified", "temporal"] = "stratified"
+    """``temporal``: the newest texts of each set are its test; needs their times."""
+    validation: Annotated[Share, Field(gt=0.0, le=0.4)] = 0.08
+    """Share of the texts that chooses the epoch and the temperature."""
+    test: Annotated[Share, Field(gt=0.0, le=0.4)] = 0.1
+    """Share of the texts that has the last word."""
+    least_per_label: PositiveInt = 30
+    """Texts of each label that training, validation and test need at least."""
+    epochs: PositiveInt = 3
+    """Most passes over the texts."""
+    patience: PositiveInt = 2
+    """Passes without a better result after which it stops."""
+    batch_texts: PositiveInt = 32
+    """Texts of a step of `minilm`."""
+    learning_rate: PositiveFloat = 1.2e-3
+    """Largest rate of the steps of `minilm`."""
+    rank: PositiveInt = Field(32, le=256)
+    """Of the changes to each layer of `minilm`."""
+    dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    """Share of the values left out while `minilm` learns."""
+    class_weight_power: NonNegativeFloat = Field(0.3, le=1.0)
+    """0 weighs all texts alike, 1 all labels."""
+    threads: PositiveInt = 2
+    """Cores that share each step of `minilm`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where `minilm` learns; ``auto``: on a GPU if there is one."""
+    seed: int = 7
+    """Draws the split, the batches and the dropout."""
+    init: FilePath = ""
+    """Adapter of `minilm` to begin with, of the same rank; a fresh one where it is empty."""
+    out: FilePath = ""
+    """Folder for the model, its report and the checkpoint; ``data_dir/models/NAME`` where it is
+    not given. A run that was stopped goes on from its checkpoint."""
+
+    def require(self) -> None:
+        """Refuse a job without texts."""
+        super().require()
+        if not self.sets and not self.corpus:
+            raise ConfigError(
+                "there is nothing to learn from: name files in sets, or set corpus to true"
+            )

@@ -1,0 +1,1 @@
+"""Raw texts -> texts that count: normal form, language, spam, near-duplicates, credibility."""

@@ -1,0 +1,176 @@
+"""Sentiment replicas on a real Ray, over HTTP: one dies, a model is replaced, nobody notices."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from engine.bus.embedded import EmbeddedRedis
+from engine.config import Config
+from serve import run
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.skipif(not run.haproxy_available(), reason="no HAProxy on this machine"),
+    # Ray leaves sockets and processes to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+REPLICAS = ["sentiment-0", "sentiment-1"]
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Two replicas and the HTTP application in front of them; neither store nor supervisor."""
+    environment = run.environment(haproxy=True)
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    import ray
+
+    from engine.actors.placement import kill, place
+    from engine.actors.sentiment_replica import SentimentReplica
+
+    redis = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    config = Config.model_validate(
+        {
+            "data_dir": str(tmp_path_factory.mktemp("data")),
+            "exchanges": {"binance": {"instruments": ["BTC-USDT", "ETH-USDT"]}},
+            "sentiment": {"models": ["tfidf"], "max_replicas": 2, "num_cpus": 0.5},
+        }
+    )
+    placed: list[Any] = []
+    try:
+        bus_url = redis.start()
+        ray.init(
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=100 * 2**20,
+            _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp"),
+            log_to_driver=False,
+        )
+        share = config.sentiment.num_cpus
+        placed += [place(SentimentReplica, name, config, num_cpus=share) for name in REPLICAS]
+        options = {
+            "store_url": "http://nobody:secret@127.0.0.1:1/engine",
+            "bus_url": bus_url,
+            "config": config.model_dump_json(),
+            "scoring": "actors",
+        }
+        yield run.deploy(options, "127.0.0.1", 0, True)
+    finally:
+        if ray.is_initialized():
+            run.remove()
+            for each in placed:
+                kill(each, restart=False)
+            ray.shutdown()
+        redis.stop()
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def state(url: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{url}/v1/status", timeout=30).json()["sentiment"]
+    return found
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.1)
+
+
+def ask(url: str, text: str, **asked: Any) -> httpx.Response:
+    return httpx.post(f"{url}/v1/sentiment", json={"texts": [text], **asked}, timeout=30)
+
+
+class Asking:
+    """Asks from four clients, each text once, until it is told to stop."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url, self._name = url, name
+        self._stopping = threading.Event()
+        self.answers: list[tuple[int, str]] = []
+
+    def _one(self, client: int) -> None:
+        number = 0
+        while not self._stopping.is_set():
+            number += 1
+            answer = ask(self._url, f"Bitcoin rallies, {self._name} {client} {number}")
+            self.answers.append((answer.status_code, answer.text))
+
+    def __enter__(self) -> Asking:
+        self._pool = ThreadPoolExecutor(4)
+        self._tasks = [self._pool.submit(self._one, client) for client in range(4)]
+        until(lambda: len(self.answers) >= 8)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for task in self._tasks:
+            task.result(PATIENCE_S)
+        self._pool.shutdown()
+
+
+def test_texts_are_read_by_the_replicas_and_kept_on_the_bus(engine_url: str) -> None:
+    until(lambda: state(engine_url)["replicas"] == REPLICAS)
+    found = state(engine_url)
+    assert found["model"] == "lexicon"
+    assert list(found["models"]) == ["lexicon", "tfidf"]
+    first = ask(engine_url, "ETH will flip BTC", explain=True)
+    assert first.json()["results"][0]["instruments"] == [
+        {"instrument": "ETH-USDT", "score": 0.5},
+        {"instrument": "BTC-USDT", "score": -0.5},
+    ]
+    assert ask(engine_url, "ETH will flip BTC", explain=True).content == first.content
+    other = ask(engine_url, "ETH will flip BTC", model="tfidf").json()["model"]
+    assert other == found["models"]["tfidf"]
+    cleared = httpx.delete(f"{engine_url}/v1/sentiment/cache", timeout=30).json()
+    assert cleared == {"dropped": 2}
+
+
+def test_replica_that_is_killed_under_load_is_started_anew_and_no_request_fails(
+    engine_url: str, tmp_path: Path
+) -> None:
+    import ray
+
+    from engine.actors.placement import find, kill
+
+    until(lambda: set(state(engine_url)["replicas"]) == set(REPLICAS))
+    victim = find("sentiment-0")
+    assert victim is not None
+    before = ray.get(victim.report.remote()).pid
+    with Asking(engine_url, "kill") as asking:
+        kill(victim, restart=True)
+        already = len(asking.answers)
+        until(lambda: len(asking.answers) > already + 20)
+        until(lambda: set(state(engine_url)["replicas"]) == set(REPLICAS))
+    assert {status for status, _ in asking.answers} == {200}
+    assert ray.get(victim.report.remote()).pid != before
+
+
+def test_model_is_loaded_anew_under_load_and_no_request_fails(engine_url: str) -> None:
+    until(lambda: set(state(engine_url)["replicas"]) == set(REPLICAS))
+    with Asking(engine_url, "reload") as asking:
+        answer = httpx.post(
+            f"{engine_url}/v1/sentiment/reload", json={"model": "tfidf"}, timeout=60
+        )
+        already = len(asking.answers)
+        until(lambda: len(asking.answers) > already + 8)
+    assert {status for status, _ in asking.answers} == {200}
+    told = answer.json()
+    assert (told["model"], {each["replica"] for each in told["replicas"]}) == (
+        "tfidf",
+        set(REPLICAS),
+    )

@@ -1,0 +1,166 @@
+"""The one reader of texts: what it reads, what it cuts, what it cannot say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.actors.text_reading import open_text_reader, spoken_of
+from engine.config import Config
+from engine.domain.text import text_content
+from engine.errors import ConfigError, InstrumentError
+from engine.sentiment.base import TextSentiment
+from engine.sentiment.reading import MAX_CHARACTERS, TextQuery, TextReader
+from engine.sentiment.registry import sentiment_model
+from engine.sentiment.scoring import score_texts
+from engine.sources.mentions import MentionFinder
+from engine.texts.language import sure_language
+from engine.texts.normalise import normalise
+
+READER = open_text_reader("lexicon", Config())
+
+
+def read(text: str, instrument: str | None = None) -> tuple[float | None, str | None, bool]:
+    (found,) = READER.read([TextQuery(text, instrument)])
+    return (
+        found.sentiment.score if found.sentiment else None,
+        found.language,
+        found.truncated,
+    )
+
+
+def test_reader_of_an_english_text_gives_the_models_own_reading() -> None:
+    text = "Bitcoin breaks $70k on huge inflows"
+    (own,) = sentiment_model("lexicon").score([text])
+    assert READER.sentiments([text]) == [own]
+    (reading,) = READER.read([TextQuery(text)])
+    assert reading.sentiment == own
+    assert [each.instrument for each in reading.instruments] == ["BTC-USDT"]
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("", None),
+        ("   ", None),
+        ("\x00\x01\x02 bullish", None),
+        ("\ufffd\ufffd\ufffd moon", None),
+        ("Le cours du bitcoin s'effondre encore, panique sur les marchés", "fr"),
+        ("Цена биткоина упала", "ru"),
+        ("بيتكوين يرتفع بقوة اليوم", "ar"),
+    ],
+)
+def test_reader_of_what_cannot_be_read_says_unknown(text: str, language: str | None) -> None:
+    assert read(text) == (None, language, False)
+    assert READER.sentiments([text]) == [None]
+
+
+@pytest.mark.parametrize(
+    "text", ["wagmi frens", "green green green 💚💚 wen lambo", "No volume, no buyers", "gm 🚀"]
+)
+def test_reader_takes_slang_for_no_other_language(text: str) -> None:
+    assert read(text)[1] in ("en", None)
+
+
+def test_reader_of_every_language_reads_what_the_model_can() -> None:
+    reader = TextReader(
+        sentiment_model("lexicon"), normalise, sure_language, MentionFinder([]), languages=()
+    )
+    assert reader.sentiments(["El precio del bitcoin cae con fuerza tras la noticia"]) != [None]
+
+
+def test_reader_cuts_long_texts_and_says_so() -> None:
+    text = "Bitcoin is bullish. " * 300
+    assert read(text)[2] is True
+    assert read(text)[0] == read(text[:MAX_CHARACTERS])[0]
+    assert read(text[:MAX_CHARACTERS])[2] is False
+
+
+class FiveCharacters:
+    """A model that reads five characters of a text."""
+
+    name = "five-1"
+
+    def score(self, texts: Sequence[str]) -> list[TextSentiment | None]:
+        return [TextSentiment.of(0.5, 0.25) for _ in texts]
+
+    def truncates(self, text: str) -> bool:
+        return len(text) > 5
+
+
+def test_reader_says_where_the_model_itself_stops() -> None:
+    reader = TextReader(FiveCharacters(), normalise, sure_language, MentionFinder([]))
+    found = reader.read([TextQuery("short"), TextQuery("longer")])
+    assert [reading.truncated for reading in found] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "instrument", "score"),
+    [
+        ("ETH will flip BTC", "ETH-USDT", 0.5),
+        ("ETH will flip BTC", "BTC-USD-PERP", -0.5),
+        ("ETH soars", "BTC-USDT", None),
+        ("PEPE hacked", "1000PEPE-USDT-PERP", -0.5423),
+    ],
+)
+def test_reader_reads_towards_the_instrument_asked_for(
+    text: str, instrument: str, score: float | None
+) -> None:
+    (found,) = READER.read([TextQuery(text, instrument)])
+    assert (found.sentiment and found.sentiment.score) == score
+    assert (found.instruments[0].instrument, found.instruments[0].score) == (instrument, score)
+
+
+def test_reader_refuses_a_name_that_is_no_instrument() -> None:
+    with pytest.raises(InstrumentError, match="BTCUSDT"):
+        READER.read([TextQuery("a", "BTCUSDT")])
+
+
+def test_reader_of_an_unknown_model_names_those_that_exist() -> None:
+    with pytest.raises(ConfigError, match="'gut' is unknown"):
+        open_text_reader("gut", Config())
+
+
+def test_spoken_of_is_one_instrument_of_each_configured_asset() -> None:
+    exchanges = {"binance": {"instruments": ["BTC-USDT"]}, "kraken": {"instruments": ["BTC-USD"]}}
+    assert spoken_of(Config.model_validate({"exchanges": exchanges})) == ["BTC-USDT"]
+    assert {"BTC-USDT", "ETH-USDT", "SOL-USDT"} <= set(spoken_of(Config()))
+
+
+WORDS = ("Bitcoin", "ETH", "rally", "crash", "🚀", "not", "hacked", "$SOL", "but", "and", "gm.")
+TEXTS = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_live_batch_and_single_readings_are_equal_to_the_bit(texts: list[str]) -> None:
+    together = READER.read([TextQuery(text, "BTC-USDT", True) for text in texts])
+    alone = [READER.read([TextQuery(text, "BTC-USDT", True)])[0] for text in texts]
+    assert together == alone
+    ids = [str(number) for number in range(len(texts))]
+    rows = {row.text_id: row for row in score_texts(READER, ids, texts, [""] * len(texts), 7)}
+    contents = [text_content(text, "") for text in texts]
+    whole = [reading.sentiment for reading in READER.read([TextQuery(text) for text in contents])]
+    for text_id, sentiment in zip(ids, whole, strict=True):
+        expected = None if sentiment is None else sentiment.row(text_id, READER.name, 7)
+        assert rows.get(text_id) == expected
+
+
+def test_reading_body_has_the_shape_of_the_api() -> None:
+    (reading,) = READER.read([TextQuery("Exchange hacked", None, True)])
+    body = reading.body()
+    assert list(body)[:4] == ["label", "score", "probabilities", "confidence"]
+    assert list(body["probabilities"]) == ["bearish", "neutral", "bullish"]
+    ((word, weight),) = [each.values() for each in body["explanation"]]
+    assert (word, round(weight, 4)) == ("hacked", body["score"])
+
+
+def test_readers_are_loaded_by_the_configuration() -> None:
+    from engine.actors.text_reading import open_text_readers
+
+    config = Config.model_validate({"sentiment": {"models": ["lexicon"]}})
+    assert asyncio.run(open_text_readers(config).versions()) == {"lexicon": "lexicon-1"}

@@ -46,6 +46,7 @@ from engine.job_request import (
     section_of,
 )
 from engine.log import set_up_logging
+from engine.sentiment.choice import settled
 from engine.store.client import Store
 from engine.store.endpoint import StoreEndpoint
 from engine.store.job_runs import bury
@@ -263,5 +264,5 @@ def _arguments(job: str, arguments: Sequence[str] | None) -> argparse.Namespace:
 def _config(job: str, given: argparse.Namespace) -> Config:
     tree = os.environ.get(TREE)
     if tree and given.config is None and not given.set:
-        return job_config_from(job, json.loads(tree))
-    return load_job_config(job, given.config, given.set)
+        return settled(job_config_from(job, json.loads(tree)))
+    return settled(load_job_config(job, given.config, given.set))

@@ -12,13 +12,13 @@ it began: a batch that is scored twice, since its replica died, gives the same r
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.util.annotations import RayDeprecationWarning
@@ -36,9 +36,13 @@ from jobs.progress import step
 from jobs.run import Run, command, running
 from jobs.summary import Summary
 
-REPLICA_CPUS, OTHER_CPUS = 0.8, 0.1
-"""Logical CPUs of a replica, and of a task that reads or writes: with a replica on each core there
-is still room for both, so the pool never waits for texts that cannot be read."""
+REPLICA_CPUS, READER_CPUS = 0.8, 0.1
+"""Logical CPUs of a replica, and of a task that reads: with a replica on each core there is still
+room for one, so the pool never waits for texts that cannot be read."""
+
+REPLICAS_PER_READER = 8
+"""A reader is many times as fast as a replica. More at a time than the cluster has cores, as their
+small shares would allow, and Ray would start and end a process for each task."""
 
 RESTARTS = 3
 """How often a replica that died is started again, and its batch tried again."""
@@ -46,8 +50,8 @@ RESTARTS = 3
 TASKS_PER_REPLICA = 8
 """So that the last replica is not alone for long."""
 
-MOST_BATCHES = 16
-"""Batches of one task at most: what is lost with a replica."""
+SMALLEST_TASK = 512
+"""Texts; a task costs some milliseconds."""
 
 UNSCORED = (
     "({again:Bool} OR text_id NOT IN "
@@ -60,14 +64,14 @@ UNSCORED = (
 own (`engine.store.key_ranges`): looking through those of the whole span in each would cost the
 square of their number."""
 
-UNREAD = "_unread"
-"""Column beside those of the scores: why a text has none."""
 EMPTY = "empty texts"
 UNREADABLE = "texts in another language, or of links and names alone"
 
 
 class TextScorer:
-    """A replica: holds a model, and scores batches of texts.
+    """A replica: holds a model; scores batches of texts and stores the scores.
+
+    It stores them itself: to hand them to a task that does would cost as much again.
 
     Parameters
     ----------
@@ -77,15 +81,19 @@ class TextScorer:
         The whole configuration.
     scored_at
         Moment that the rows bear, UTC nanoseconds.
+    sink
+        Of ``sentiment_scores``.
     """
 
-    def __init__(self, model: str, config: Config, scored_at: int) -> None:
+    def __init__(self, model: str, config: Config, scored_at: int, sink: ClickHouseSink) -> None:
         give_way()
         self._reader = open_text_reader(model, config)
         self._scored_at = scored_at
+        self._sink = sink
+        self._table = table_named("sentiment_scores")
 
     def __call__(self, texts: pa.Table) -> pa.Table:
-        """Score a batch.
+        """Score a batch and store it.
 
         Parameters
         ----------
@@ -95,28 +103,28 @@ class TextScorer:
         Returns
         -------
         Table
-            Rows of ``sentiment_scores`` and the column `UNREAD`, which is null; then a row for
-            each text that has no score, where it says why and only the id is there too.
+            One row: how many ``texts`` there were, and how many of them were ``scored``, were
+            ``empty`` and were ``unreadable``; they have no score.
         """
         ids, titles, bodies = (
             python_values(texts.column(name)) for name in ("text_id", "title", "body")
         )
         rows = score_texts(self._reader, ids, titles, bodies, self._scored_at)
+        if rows:
+            self._sink.write([self._table.to_arrow(rows)], None)
         scored = {row.text_id for row in rows}
-        why = {
-            text_id: UNREADABLE if (title + body).strip() else EMPTY
+        unread = [
+            bool((title + body).strip())
             for text_id, title, body in zip(ids, titles, bodies, strict=True)
             if text_id not in scored
+        ]
+        counts = {
+            "texts": texts.num_rows,
+            "scored": len(rows),
+            "empty": unread.count(False),
+            "unreadable": unread.count(True),
         }
-        scores = table_named("sentiment_scores").to_arrow(rows)
-        unread = pa.table(
-            [pa.array(list(each), pa.string()) for each in (why, why.values())],
-            names=["text_id", UNREAD],
-        )
-        missing = pa.nulls(scores.num_rows, pa.string())
-        return pa.concat_tables(
-            [scores.append_column(UNREAD, missing), unread], promote_options="default"
-        )
+        return pa.table({name: [value] for name, value in counts.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +206,8 @@ def find_work(run: Run) -> Work:
 
 
 def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Dataset:
-    """Return the pipeline: read, score, write; what comes out of it are counts."""
+    """Return the pipeline: read, then score and store; what comes out of it are counts."""
     section = run.section
-    most = section.batch_texts * MOST_BATCHES
     share = work.texts // (replicas * TASKS_PER_REPLICA)
     source = ClickHouseSource(
         run.endpoint,
@@ -210,29 +217,28 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
         parameters=work.parameters,
         start=work.begin,
         end=work.end,
-        rows_per_task=max(section.batch_texts, min(share, most)),
+        rows_per_task=min(section.batch_texts, max(share, SMALLEST_TASK)),
     )
     tasks = max(1, len(source.ranges))
-    sink = ClickHouseSink(run.endpoint, "sentiment_scores")
-
-    def write(batch: pa.Table) -> pa.Table:
-        return write_scores(sink, batch)
-
     texts: Dataset = ray.data.read_datasource(
-        source, override_num_blocks=tasks, num_cpus=OTHER_CPUS
+        source,
+        override_num_blocks=tasks,
+        num_cpus=READER_CPUS,
+        concurrency=math.ceil(replicas / REPLICAS_PER_READER),
     )
     with warnings.catch_warnings():
         # Ray has no named parameter yet that bounds restarts; without a bound a replica that
         # cannot live is started for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        scores: Dataset = texts.map_batches(
+        counts: Dataset = texts.map_batches(
             scorer,
             fn_constructor_kwargs={
                 "model": work.model,
                 "config": run.config,
                 "scored_at": run.started_at,
+                "sink": ClickHouseSink(run.endpoint, "sentiment_scores"),
             },
-            batch_size=section.batch_texts,
+            batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(
                 min_size=1, max_size=replicas, initial_size=min(replicas, tasks)
@@ -242,24 +248,7 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
             max_restarts=RESTARTS,
             max_task_retries=RESTARTS,
         )
-    counts: Dataset = scores.map_batches(
-        write, batch_size=None, batch_format="pyarrow", num_cpus=OTHER_CPUS
-    )
     return counts
-
-
-def write_scores(sink: ClickHouseSink, batch: pa.Table) -> pa.Table:
-    """Store what `TextScorer` made; return how many texts there were, and what became of them."""
-    why = batch.column(UNREAD)
-    stored = sink.write([batch.filter(pc.is_null(why)).drop_columns(UNREAD)], None).rows
-    empty = pc.sum(pc.equal(why, EMPTY)).as_py() or 0
-    counts = {
-        "texts": batch.num_rows,
-        "scored": stored,
-        "empty": empty,
-        "unreadable": batch.num_rows - stored - empty,
-    }
-    return pa.table({name: [value] for name, value in counts.items()})
 
 
 def _replicas(run: Run) -> int:

@@ -141,9 +141,11 @@ def _read_here(
     """Load the model in this process and read texts with it."""
     from engine.actors.text_reading import open_text_readers
     from engine.domain.instrument import Instrument
+    from engine.sentiment.choice import settled
     from engine.sentiment.reading import TextQuery
 
     about = str(Instrument.parse(instrument.upper())) if instrument else None
+    config = settled(config)
     wanted = model or config.sentiment.model
     readers = open_text_readers(
         config.model_copy(

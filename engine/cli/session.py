@@ -34,6 +34,7 @@ from engine.clock import SystemClock
 from engine.config import Config
 from engine.errors import EngineError, StartError
 from engine.job_request import portable
+from engine.sentiment.choice import settled
 from engine.store.client import Store
 from engine.store.job_runs import record_ended_early
 
@@ -78,6 +79,7 @@ class Session:
         stopping: threading.Event,
         serve: ModuleType,
     ) -> None:
+        config = settled(config)
         self.config = config
         self.plan: Plan = make_plan(config)
         self.http_url = f"http://{config.serve.host}:{self.plan.http_port}"

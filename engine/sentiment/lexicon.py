@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
 from string import punctuation
-from typing import cast
+from typing import NamedTuple
 
-from vaderSentiment.vaderSentiment import N_SCALAR, SentiText
+from vaderSentiment.vaderSentiment import N_SCALAR
 
 from engine.sentiment.base import TextSentiment
 from engine.sentiment.explanation import WordWeight
 from engine.sentiment.registry import register
 from engine.sentiment.terms import NUMBER, CryptoTerms, read_terms
-from engine.sentiment.vader import PreparedVader
+from engine.sentiment.vader import REMEMBERED_WORDS, PreparedVader, Reading, Word
 
 MAX_CHARACTERS = 4_000
 """Longer texts are read up to here: an article says its tone early, and time stays bounded."""
@@ -59,6 +61,19 @@ _LATIN_WORD = re.compile(r"[A-Za-z]{2}")
 _NUMBER = re.compile(r"[$€£#~]?\d[\d,.]*(?:k|m|b|t|bn|%)?\+?", re.IGNORECASE)
 
 
+class _Part(NamedTuple):
+    """A word as a part of phrases."""
+
+    key: str
+    """Lower case, without punctuation around it."""
+    is_number: bool
+    seconds: frozenset[str]
+    """What comes second in the phrases that it begins."""
+
+    def fits(self, wanted: str) -> bool:
+        return self.key == wanted or (wanted == NUMBER and self.is_number)
+
+
 class CryptoVader(PreparedVader):
     """VADER with crypto terms.
 
@@ -76,18 +91,35 @@ class CryptoVader(PreparedVader):
         for word in terms.silenced:
             self.lexicon.pop(word, None)
         self._own_emoji = frozenset(terms.emoji)
+        self._part = lru_cache(REMEMBERED_WORDS)(self._part_of)
 
     def compound(self, text: str) -> float:
         """Return the compound, in [-1, 1]; 0 where no word of the text is known."""
-        text = _CASHTAG.sub("cashtag", _LINK.sub(" ", text))
-        return super().compound(_RUN.sub(self._spaced, text))
+        return super().compound(self._without_names(_without_links(text)))
 
-    def knows(self, text: str) -> bool:
-        """Whether there is anything to read: a word in Latin letters, or an emoji."""
-        text = _CASHTAG.sub(" ", _LINK.sub(" ", text))
+    def read(self, text: str) -> float | None:
+        """Return the compound; None where there is nothing to read.
+
+        That is where there is neither a word in Latin letters nor an emoji, links and cashtags
+        apart.
+        """
+        text = _without_links(text)
+        if not self._has_words(_CASHTAG.sub(" ", text) if "$" in text else text):
+            return None
+        return super().compound(self._without_names(text))
+
+    def _has_words(self, text: str) -> bool:
         if _LATIN_WORD.search(text):
             return True
-        return any(sign in self._own_emoji or sign in self._described for sign in text)
+        return not text.isascii() and any(
+            sign in self._own_emoji or sign in self._described for sign in text
+        )
+
+    def _without_names(self, text: str) -> str:
+        """Take cashtags for names, and set emoji apart."""
+        if "$" in text:
+            text = _CASHTAG.sub("cashtag", text)
+        return text if text.isascii() else _RUN.sub(self._spaced, text)
 
     def _spaced(self, run: re.Match[str]) -> str:
         """Set our emoji apart; a run of the same one counts twice at most."""
@@ -96,45 +128,63 @@ class CryptoVader(PreparedVader):
             return run.group()
         return f" {emoji} " if run.group() == emoji else f" {emoji} {emoji} "
 
-    def _words(self, words: list[str]) -> list[str]:
-        lower = [word.lower().strip(punctuation) or word for word in words]
-        merged: list[str] = []
-        position = 0
-        while position < len(words):
-            length, key = self._phrase(lower, position)
-            whole = words[position : position + length]
-            if key:
-                merged.append(key.upper() if all(map(str.isupper, whole)) else key)
-            else:
-                merged += whole
-            position += length
-        return merged
+    def _merged(self, words: Sequence[Word]) -> Sequence[Word]:
+        """Put phrases together: each is one word from here on."""
+        found = self._phrases_in(words)
+        if not found:
+            return words
+        merged: list[Word] = []
+        free = 0
+        for first, length, key in found:
+            is_upper = all(word.is_upper for word in words[first : first + length])
+            merged += words[free:first]
+            merged.append(self._word(key.upper() if is_upper else key))
+            free = first + length
+        return [*merged, *words[free:]]
 
-    def _phrase(self, lower: list[str], position: int) -> tuple[int, str]:
-        """Return how many words the longest phrase here takes and its key, else 1 and empty."""
-        for rest, key in self._phrases.get(lower[position], ()):
-            after = lower[position + 1 : position + 1 + len(rest)]
-            if len(after) == len(rest) and all(
-                word == wanted or (wanted == NUMBER and _NUMBER.fullmatch(word))
-                for word, wanted in zip(after, rest, strict=True)
-            ):
-                return 1 + len(rest), key
-        return 1, ""
+    def _phrases_in(self, words: Sequence[Word]) -> list[tuple[int, int, str]]:
+        """Return where phrases begin, of how many words they are, and their keys.
 
-    def sentiment_valence(
-        self, valence: float, sentitext: SentiText, item: str, i: int, sentiments: list[float]
-    ) -> list[float]:
+        Where several begin at a word it is the longest; they do not overlap.
+        """
+        parts = [self._part(word.written) for word in words]
+        found: list[tuple[int, int, str]] = []
+        free = 0
+        for position, (part, after) in enumerate(pairwise(parts)):
+            # Most words that begin a phrase are followed by none of its second words.
+            if position < free or not part.seconds:
+                continue
+            if after.key in part.seconds or (after.is_number and NUMBER in part.seconds):
+                for rest, key in self._phrases[part.key]:
+                    following = parts[position + 1 : position + 1 + len(rest)]
+                    if len(following) == len(rest) and all(map(_Part.fits, following, rest)):
+                        free = position + 1 + len(rest)
+                        found.append((position, 1 + len(rest), key))
+                        break
+        return found
+
+    def _part_of(self, written: str) -> _Part:
+        key = written.lower().strip(punctuation) or written
+        phrases = self._phrases.get(key, ())
+        return _Part(key, bool(_NUMBER.fullmatch(key)), frozenset(rest[0] for rest, _ in phrases))
+
+    def _valence(self, reading: Reading, i: int) -> float:
         """Weigh one word as VADER does, then apply our rules where it is one of our terms."""
-        weighed = super().sentiment_valence(valence, sentitext, item, i, sentiments)
-        sentiments = cast("list[float]", weighed)
-        if i and item.lower() in self._terms:
-            words = sentitext.words_and_emoticons[max(0, i - REACH) : i]
-            before = {word.lower() for word in words}
+        valence = super()._valence(reading, i)
+        if i and reading.words[i].lower in self._terms:
+            before = {word.lower for word in reading.words[max(0, i - REACH) : i]}
             if before & NEGATIONS:
-                sentiments[-1] *= N_SCALAR
+                valence *= N_SCALAR
             if before & HEDGES:
-                sentiments[-1] *= HEDGE_SHARE
-        return sentiments
+                valence *= HEDGE_SHARE
+        return valence
+
+
+def _without_links(text: str) -> str:
+    # Most texts have none; looking for the signs of one is far quicker than the expression.
+    if "://" in text or "www." in text.lower():
+        return _LINK.sub(" ", text)
+    return text
 
 
 def neutral_probability(score: float) -> float:
@@ -173,10 +223,10 @@ class LexiconModel:
         from engine.sentiment.lexicon_explanation import explaining_vader  # noqa: PLC0415  (cyclic)
 
         text = text[:MAX_CHARACTERS]
-        return explaining_vader().explain(text) if self._vader.knows(text) else []
+        return explaining_vader().explain(text) if self._vader.read(text) is not None else []
 
     def _read(self, text: str) -> TextSentiment | None:
-        if not self._vader.knows(text):
+        score = self._vader.read(text)
+        if score is None:
             return None
-        score = self._vader.compound(text)
         return TextSentiment.of(score, neutral_probability(score))

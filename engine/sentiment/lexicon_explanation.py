@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from functools import cache
-from string import punctuation
 
 from engine.sentiment.explanation import WordWeight
 from engine.sentiment.lexicon import CryptoVader
 from engine.sentiment.terms import CryptoTerms, read_terms
+from engine.sentiment.vader import Word
 
 NORMAL = 15.0
 """VADER's alpha: ``compound = s / sqrt(s ** 2 + 15)`` of the sum ``s``."""
@@ -59,20 +60,16 @@ class ExplainingVader(CryptoVader):
             found.append(WordWeight(marks, emphasis * scale))
         return found
 
-    def _words(self, words: list[str]) -> list[str]:
-        lower = [word.lower().strip(punctuation) or word for word in words]
-        position = 0
-        while position < len(words):
-            length, _ = self._phrase(lower, position)
-            self._written.append(" ".join(words[position : position + length]))
-            position += length
-        return super()._words(words)
+    def _merged(self, words: Sequence[Word]) -> Sequence[Word]:
+        free = 0
+        for first, length, _ in [*self._phrases_in(words), (len(words), 0, "")]:
+            self._written += [word.written for word in words[free:first]]
+            if length:
+                self._written.append(" ".join(w.written for w in words[first : first + length]))
+            free = first + length
+        return super()._merged(words)
 
-    def score_valence(self, sentiments: list[float], text: str) -> dict[str, float]:
-        """Sum up as VADER does, and note it."""
-        total = float(sum(sentiments))
-        emphasis = float(self._punctuation_emphasis(text))
+    def _total(self, sentiments: Sequence[float], text: str) -> float:
         self._weighed = [float(one) for one in sentiments]
-        self._sum = total + math.copysign(emphasis, total) if total else 0.0
-        found: dict[str, float] = super().score_valence(sentiments, text)
-        return found
+        self._sum = super()._total(sentiments, text)
+        return self._sum

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from engine.errors import ConfigError
 from engine.sentiment.base import SentimentModel
+from engine.sentiment.choice import AUTO, best_model
 from engine.settings.sentiment import SentimentConfig
 
 HUGGING_FACE = "hf:"
@@ -76,7 +77,7 @@ def register_configured(name: str) -> Callable[[_Configured], _Configured]:
 
 def model_names() -> tuple[str, ...]:
     """Return every name that `sentiment_model` knows, in order; ``hf:…`` is one more each."""
-    return tuple(sorted({*_MODULES, *_FACTORIES}))
+    return (AUTO, *sorted({*_MODULES, *_FACTORIES}))
 
 
 def check_model_name(name: str) -> None:
@@ -122,7 +123,7 @@ def sentiment_model(name: str, config: SentimentConfig | None = None) -> Sentime
     """
     check_model_name(name)
     told = config or SentimentConfig()
-    model = _load(name, told)
+    model = _load(best_model() if name == AUTO else name, told)
     if told.calibration and name == told.model:
         from engine.sentiment.calibration.model import calibrated  # noqa: PLC0415  (it loads models)
 

@@ -12,8 +12,9 @@ from engine.settings.sentiment_models import EnsembleConfig, HuggingFaceConfig
 class SentimentConfig(Section):
     """Texts to sentiment."""
 
-    model: str = Field("lexicon", min_length=1)
-    """Which model scores; ``docs/sentiment.md`` names them."""
+    model: str = Field("auto", min_length=1)
+    """Which model scores; ``docs/sentiment.md`` names them. ``auto`` takes the best that runs well
+    on the machine that starts the engine or the job."""
     models: tuple[str, ...] = ()
     """Further models that a request may name (`POST /v1/sentiment`); every replica holds them."""
     languages: tuple[str, ...] = ("en",)

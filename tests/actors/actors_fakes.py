@@ -30,7 +30,8 @@ WIRING = Wiring(StoreEndpoint("127.0.0.1", 1, "", "", "engine", False), "redis:/
 
 
 def config_for(folder: Path, *overrides: str) -> Config:
-    return load_config(overrides=[f"data_dir={folder}", *overrides], environment={})
+    quick = "sentiment.model=lexicon"
+    return load_config(overrides=[f"data_dir={folder}", quick, *overrides], environment={})
 
 
 class Memory:

@@ -46,7 +46,12 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         {
             "data_dir": str(tmp_path_factory.mktemp("data")),
             "exchanges": {"binance": {"instruments": ["BTC-USDT", "ETH-USDT"]}},
-            "sentiment": {"models": ["tfidf"], "max_replicas": 2, "num_cpus": 0.5},
+            "sentiment": {
+                "model": "lexicon",
+                "models": ["tfidf"],
+                "max_replicas": 2,
+                "num_cpus": 0.5,
+            },
         }
     )
     placed: list[Any] = []

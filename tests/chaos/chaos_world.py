@@ -142,6 +142,7 @@ class ChaosWorld:
         tree = {
             "data_dir": str(folder / "data"),
             "exchanges": self._exchanges(simulator["exchanges"]),
+            "sentiment": {"model": "lexicon"},
             "sources": [
                 {
                     "name": "simulated",

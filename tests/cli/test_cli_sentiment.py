@@ -26,6 +26,7 @@ from engine.errors import ConfigError, InstrumentError, StoreQueryError
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No engine runs, and no configuration is about."""
     monkeypatch.setenv("ENGINE_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ENGINE__SENTIMENT__MODEL", "lexicon")
     monkeypatch.chdir(tmp_path)
 
 

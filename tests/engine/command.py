@@ -20,15 +20,24 @@ Found = TypeVar("Found")
 
 
 class Command:
-    """Runs ``engine`` in a folder; its state folder is below it too."""
+    """Runs ``engine`` in a folder; its state folder is below it too.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder
+        Where it runs.
+    model
+        What scores texts: the quickest to load, unless it matters; "auto" leaves it to the engine.
+    """
+
+    def __init__(self, folder: Path, model: str = "lexicon") -> None:
         self.folder = folder
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ENGINE_")},
             "ENGINE_STATE_DIR": str(folder / "state"),
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "160",
+            "ENGINE__SENTIMENT__MODEL": model,
         }
 
     def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:

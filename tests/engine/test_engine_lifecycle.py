@@ -13,13 +13,15 @@ import psutil
 import pytest
 from command import FREE_PORTS, ROOT, Command, get, until
 
+from engine.sentiment.choice import best_model
+
 # A start of the engine counts as part of the first test: on two busy cores it takes minutes.
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(480)]
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Command, str]]:
-    command = Command(tmp_path_factory.mktemp("engine"))
+    command = Command(tmp_path_factory.mktemp("engine"), model="auto")
     url = command.up()
     yield command, url
     if list((command.folder / "state").glob("run-*.json")):
@@ -83,6 +85,7 @@ def test_engine_status_and_signals_find_the_engine_by_themselves(
     status = json.loads(command.run("status", "--json").stdout)["engine"]
     assert {stream["exchange"] for stream in status["streams"]} == {"binance", "coinbase", "kraken"}
     assert all(stream["connected"] for stream in status["streams"])
+    assert status["sentiment_model"].startswith(f"{best_model()}-")
     table = command.run("signals", "--limit", "3")
     assert table.returncode == 0
     assert "bullish" in table.stdout + "bearish neutral"

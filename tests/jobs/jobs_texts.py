@@ -21,6 +21,9 @@ from engine.store.schema import migrate
 T0 = parse_iso_utc("2026-01-05T00:00:00Z")
 HOUR = 3_600 * NS_PER_S
 DAY = 24 * HOUR
+QUICK = Config.model_validate({"sentiment": {"model": "lexicon"}})
+"""The model that needs no time to load."""
+
 FOR_EVER = RetentionConfig(**dict.fromkeys(RetentionConfig.model_fields, 0))
 
 WORDS = (
@@ -87,7 +90,8 @@ def job_config(job: str, store: Store, *overrides: str) -> Config:
     """Return the configuration of a job on a store."""
     keep = [f"store.retention.{table}=0" for table in RetentionConfig.model_fields]
     url = f"store.url={store.endpoint.url}"
-    return load_job_config(job, None, [url, *keep, *overrides], environment={})
+    quick = "sentiment.model=lexicon"
+    return load_job_config(job, None, [url, *keep, quick, *overrides], environment={})
 
 
 def emptied(store: Store, *tables: str) -> Store:

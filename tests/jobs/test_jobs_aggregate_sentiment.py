@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pytest
-from jobs_texts import DAY, HOUR, T0, cluster, emptied, home, job_config, text
+from jobs_texts import DAY, HOUR, QUICK, T0, cluster, emptied, home, job_config, text
 from msgspec.structs import replace
 
 from engine.actors.sentiment_replica import SentimentReplica
 from engine.clock import NS_PER_S, DataClock
-from engine.config import Config
 from engine.domain.sentiment import SentimentAggregate, SentimentScore, Window
 from engine.domain.text import TextItem
 from engine.domain.timeframe import Timeframe
@@ -66,7 +65,7 @@ def store(migrated: Store) -> Store:
 
 
 def scores_of(items: list[TextItem]) -> list[SentimentScore]:
-    replica = SentimentReplica("sentiment-0", Config(), DataClock(T0))
+    replica = SentimentReplica("sentiment-0", QUICK, DataClock(T0))
     return asyncio.run(replica.score(items))
 
 

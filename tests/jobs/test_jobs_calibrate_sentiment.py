@@ -64,7 +64,7 @@ def test_calibrate_sentiment_brings_the_error_down_where_it_was_not_fitted(
     assert error_of(summary.notes[chosen]) < 0.1
     held = msgspec.json.decode(out.read_bytes(), type=Calibration)
     assert (held.model, held.rows, held.sources) == ("lexicon-1", 480, ("a", "b"))
-    model = sentiment_model("lexicon", SentimentConfig(calibration=str(out)))
+    model = sentiment_model("lexicon", SentimentConfig(model="lexicon", calibration=str(out)))
     assert model.name.startswith("lexicon-1+")
 
 

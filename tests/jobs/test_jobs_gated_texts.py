@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from jobs_texts import HOUR, T0, emptied, home, text
+from jobs_texts import HOUR, QUICK, T0, emptied, home, text
 from msgspec.structs import replace
 
 from engine.actors.sentiment_replica import SentimentReplica
 from engine.clock import DataClock
-from engine.config import Config
 from engine.domain.sentiment import SentimentAggregate, SentimentScore, Window
 from engine.domain.text import TextItem
 from engine.domain.timeframe import Timeframe
@@ -48,7 +47,7 @@ def admitted() -> list[TextItem]:
 
 
 def scores_of(items: list[TextItem]) -> list[SentimentScore]:
-    replica = SentimentReplica("sentiment-0", Config(), DataClock(T0))
+    replica = SentimentReplica("sentiment-0", QUICK, DataClock(T0))
     return asyncio.run(replica.score(items))
 
 

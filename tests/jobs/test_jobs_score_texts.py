@@ -9,9 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
-from jobs_texts import DAY, T0, cluster, emptied, home, job_config, text
+from jobs_texts import DAY, QUICK, T0, cluster, emptied, home, job_config, text
 
 from engine.actors.sentiment_replica import SentimentReplica
 from engine.clock import DataClock
@@ -21,9 +20,10 @@ from engine.domain.text import TextItem
 from engine.errors import ConfigError, StartError
 from engine.sentiment.base import TextSentiment
 from engine.store.client import Store
+from engine.store.ray_data import ClickHouseSink
 from engine.store.reader import Reader
 from jobs.run import running
-from jobs.score_texts import EMPTY, UNREAD, UNREADABLE, TextScorer, main, score
+from jobs.score_texts import EMPTY, UNREADABLE, TextScorer, main, score
 
 pytestmark = [
     pytest.mark.ray,
@@ -59,7 +59,7 @@ def config(store: Store, *overrides: str) -> Config:
 
 def live_scores(items: list[TextItem]) -> list[SentimentScore]:
     """What the running engine's replica makes of texts."""
-    replica = SentimentReplica("sentiment-0", Config(), DataClock(T0))
+    replica = SentimentReplica("sentiment-0", QUICK, DataClock(T0))
     return asyncio.run(replica.score(items))
 
 
@@ -68,15 +68,15 @@ def stored_scores(store: Store) -> dict[str, SentimentScore]:
     return {each.text_id: msgspec.structs.replace(each, scored_at=T0) for each in found}
 
 
-def test_text_scorer_names_why_a_text_has_no_score() -> None:
+def test_text_scorer_stores_scores_and_tells_what_became_of_the_rest(store: Store) -> None:
     items = [TEXTS[0], *UNREAD_TEXTS]
     batch = pa.table(
         {name: [getattr(item, name) for item in items] for name in ("text_id", "title", "body")}
     )
-    found = TextScorer("lexicon", Config(), T0)(batch)
-    assert found.column(UNREAD).to_pylist() == [None, EMPTY, UNREADABLE, UNREADABLE]
-    assert found.column("text_id").to_pylist() == [item.text_id for item in items]
-    assert pc.is_valid(found.column("score")).to_pylist() == [True, False, False, False]
+    sink = ClickHouseSink(store.endpoint, "sentiment_scores")
+    found = TextScorer("lexicon", Config(), T0, sink)(batch)
+    assert found.to_pylist() == [{"texts": 4, "scored": 1, "empty": 1, "unreadable": 2}]
+    assert stored_scores(store) == {row.text_id: row for row in live_scores(TEXTS[:1])}
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -161,7 +161,7 @@ def test_sentiment_model_by_name_has_version():
 
 
 def test_sentiment_model_unknown_name_lists_known():
-    with pytest.raises(ConfigError, match="'gut' is unknown; known: ensemble, lexicon,"):
+    with pytest.raises(ConfigError, match="'gut' is unknown; known: auto, ensemble, lexicon,"):
         sentiment_model("gut")
 
 

@@ -162,5 +162,5 @@ def test_reading_body_has_the_shape_of_the_api() -> None:
 def test_readers_are_loaded_by_the_configuration() -> None:
     from engine.actors.text_reading import open_text_readers
 
-    config = Config.model_validate({"sentiment": {"models": ["lexicon"]}})
+    config = Config.model_validate({"sentiment": {"model": "lexicon", "models": ["lexicon"]}})
     assert asyncio.run(open_text_readers(config).versions()) == {"lexicon": "lexicon-1"}

@@ -15,11 +15,12 @@ FEATURE_NAMES = ("ema_20", "rsi_14")
 
 CONFIG = Config.model_validate(
     {
+        "sentiment": {"model": "lexicon"},
         "exchanges": {
             "binance": {"instruments": ["BTC-USDT", "ETH-USDT", "SOL-USDT"]},
             "coinbase": {"instruments": ["BTC-USD", "ETH-USDT"]},
             "kraken": {"enabled": False, "instruments": ["XRP-USD"]},
-        }
+        },
     }
 )
 

@@ -29,7 +29,9 @@ from serve.sentiment_schemas import MAX_EXPLAINED, MAX_TEXTS, TextsAnswer
 from serve.sentiment_scoring import CachedScoring, ScoringHere
 from serve.state import ServingState
 
-TWO_MODELS = Config.model_validate({**CONFIG.model_dump(), "sentiment": {"models": ["tfidf"]}})
+TWO_MODELS = Config.model_validate(
+    {**CONFIG.model_dump(), "sentiment": {"model": "lexicon", "models": ["tfidf"]}}
+)
 NOTHING = dict.fromkeys(("label", "score", "probabilities", "confidence"))
 
 

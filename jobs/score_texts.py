@@ -54,13 +54,13 @@ SMALLEST_TASK = 512
 """Texts; a task costs some milliseconds."""
 
 UNSCORED = (
-    "({again:Bool} OR text_id NOT IN "
+    "(text_id NOT IN "
     "(SELECT text_id FROM sentiment_scores WHERE model = {model:String} "
     "AND text_id IN (SELECT text_id FROM texts "
     "WHERE available_at >= fromUnixTimestamp64Nano({_start:Int64}) "
     "AND available_at < fromUnixTimestamp64Nano({_end:Int64}))))"
 )
-"""Texts without a score of a model; all of them with ``--again``. `_start` and `_end` are a task's
+"""Texts without a score of a model. `_start` and `_end` are a task's
 own (`engine.store.key_ranges`): looking through those of the whole span in each would cost the
 square of their number."""
 
@@ -140,12 +140,8 @@ class Work:
     """UTC nanoseconds of ``available_at``, ``[begin, end)``."""
     texts: int
     """How many there are."""
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Values for `UNSCORED`."""
-        again = bool(os.environ.get(AGAIN))
-        return {"model": self.version, "again": again}
+    where: str
+    """Which of the texts in that time they are; empty for all of them."""
 
 
 def main(config: Config) -> Summary:
@@ -195,14 +191,17 @@ def find_work(run: Run) -> Work:
     name = section.model or run.config.sentiment.model
     version = open_text_reader(name, run.config).name
     begin, end = section.moments()
-    work = Work(name, version, begin or 0, min(end or run.started_at, run.started_at), 0)
-    count = run.store.command(
-        "SELECT count() FROM texts FINAL "
+    begin, end = begin or 0, min(end or run.started_at, run.started_at)
+    (found,) = run.store.query_arrow(
+        f"SELECT count() AS texts, countIf({UNSCORED}) AS unscored FROM texts FINAL "
         "WHERE available_at >= fromUnixTimestamp64Nano({_start:Int64}) "
-        f"AND available_at < fromUnixTimestamp64Nano({{_end:Int64}}) AND {UNSCORED}",
-        {**work.parameters, "_start": work.begin, "_end": work.end},
-    )
-    return Work(name, version, work.begin, work.end, int(count))
+        "AND available_at < fromUnixTimestamp64Nano({_end:Int64})",
+        {"model": version, "_start": begin, "_end": end},
+    ).to_pylist()
+    # Where none has a score, as after an import, no task need look for them.
+    if os.environ.get(AGAIN) or found["texts"] == found["unscored"]:
+        return Work(name, version, begin, end, found["texts"], "")
+    return Work(name, version, begin, end, found["unscored"], UNSCORED)
 
 
 def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Dataset:
@@ -213,8 +212,8 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
         run.endpoint,
         "texts",
         columns=("text_id", "title", "body"),
-        where=UNSCORED,
-        parameters=work.parameters,
+        where=work.where,
+        parameters={"model": work.version} if work.where else {},
         start=work.begin,
         end=work.end,
         rows_per_task=min(section.batch_texts, max(share, SMALLEST_TASK)),

@@ -70,6 +70,7 @@ def stored_scores(store: Store) -> dict[str, SentimentScore]:
 
 def test_text_scorer_stores_scores_and_tells_what_became_of_the_rest(store: Store) -> None:
     items = [TEXTS[0], *UNREAD_TEXTS]
+    store.insert("texts", items)
     batch = pa.table(
         {name: [getattr(item, name) for item in items] for name in ("text_id", "title", "body")}
     )
@@ -141,7 +142,7 @@ def test_score_texts_gpus_that_are_not_there_are_refused(store: Store) -> None:
 
 
 def test_score_texts_unknown_model_is_refused(store: Store) -> None:
-    with pytest.raises(ConfigError, match="sentiment model 'oracle' is unknown; known: ens"):
+    with pytest.raises(ConfigError, match="sentiment model 'oracle' is unknown; known: auto, ens"):
         main(config(store, "model=oracle"))
 
 

@@ -120,7 +120,7 @@ class SentimentPool:
     @property
     def replicas(self) -> tuple[str, ...]:
         """Names of those that answer."""
-        return tuple(self._replicas)
+        return tuple(sorted(self._replicas))
 
     async def close(self) -> None:
         """Wait for nobody any more."""

@@ -54,8 +54,6 @@ def environment(haproxy: bool) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         # Live actors before jobs, whose tasks have 15 (jobs/priority.py), as all would without it.
         "RAY_worker_niceness": "5",
-        # Ray counts every actor as a sign of trouble, on the terminal; ours are meant to be many.
-        "RAY_DEDUP_LOGS_SKIP_REGEX": "worker processes have been started on node",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # Replicas stop when told: nothing in front of them needs half a minute to notice.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",

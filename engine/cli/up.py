@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 REFRESH_S = 1.0
 TEND_EVERY_S = 5.0
 STOP_PATIENCE_S = 20.0
+NO_TROUBLE = "worker processes have been started on node"
+"""Ray counts every actor as a sign of trouble, on the terminal; ours are meant to be many."""
+
 DETACHED = "ENGINE_DETACHED"
 """Set in the environment of the process that ``--detach`` leaves behind."""
 
@@ -65,6 +68,8 @@ def up(
     from engine.cli.checks import require
     from engine.cli.replaying import parse_speed, with_replay
 
+    # Ray reads it when first imported, which the checks below do.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NO_TROUBLE)
     settings = read_config(config, override)
     starts_at = None
     if replay is not None:

@@ -72,8 +72,9 @@ def test_engine_fills_every_table_of_the_live_path(engine: tuple[Command, str]) 
             )
         )
 
-    # The first minute bar that closes while it runs makes the first stored signals.
-    assert until(filled, 100)
+    # The first minute bar that closes while it runs makes the first stored signals; aggregates
+    # follow once the week of texts that the simulator holds is read.
+    assert until(filled, 300)
 
 
 def test_engine_trades_are_unique_and_consecutive(engine: tuple[Command, str]) -> None:

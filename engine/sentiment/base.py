@@ -50,6 +50,8 @@ class TextSentiment:
         >>> reading = TextSentiment.of(0.5, 0.25)
         >>> reading.bullish, reading.bearish, reading.label
         (0.625, 0.125, 'bullish')
+        >>> TextSentiment.of(0.0, 0.25).label
+        'neutral'
         """
         if not (abs(score) <= 1.0 and 0.0 <= neutral <= 1.0 - abs(score)):
             raise ValueError(f"no three probabilities have score {score} and neutral {neutral}")
@@ -57,7 +59,7 @@ class TextSentiment:
         bearish = max(0.0, (1.0 - neutral - score) / 2)
         label: Label = "neutral"
         confidence = neutral
-        if max(bullish, bearish) > neutral:
+        if score != 0.0 and max(bullish, bearish) > neutral:
             label, confidence = ("bullish", bullish) if score > 0 else ("bearish", bearish)
         return cls(bearish, neutral, bullish, score, label, confidence)
 

@@ -137,7 +137,8 @@ def _load(name: str, config: SentimentConfig) -> SentimentModel:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"the sentiment model {name} needs the package {error.name}, which is not installed: "
-            "pip install 'signal-engine[sentiment]', or choose another in sentiment.model"
+            "install it (make setup brings what the shipped models need), or choose another in "
+            "sentiment.model"
         ) from None
 
 

@@ -138,7 +138,7 @@ def _fit(matrix: Any, labels: Labels, weights: Floats, strength: float) -> Any:
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  (training only)
     except ModuleNotFoundError:
         raise ConfigError(
-            "training the model tfidf needs scikit-learn: pip install 'signal-engine[training]'"
+            "training the model tfidf needs scikit-learn, which make setup installs"
         ) from None
     return LogisticRegression(C=strength, max_iter=300, tol=1e-4).fit(matrix, labels, weights)
 

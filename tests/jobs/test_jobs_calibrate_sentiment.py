@@ -102,3 +102,12 @@ def test_calibrate_sentiment_of_too_few_texts_is_refused(store, tmp_path):
     config = job_config("calibrate_sentiment", store, f"path={file}")
     with pytest.raises(ConfigError, match="texts are left to fit on"):
         main(config)
+
+
+def test_calibrate_sentiment_of_texts_that_the_model_cannot_read_is_refused(store, tmp_path):
+    file = tmp_path / "links.csv"
+    labels = ("bearish", "neutral", "bullish")
+    rows = [f"https://news.example/{n},{labels[n % 3]}" for n in range(300)]
+    file.write_text("\n".join(["text,label", *rows]))
+    with pytest.raises(ConfigError, match=r"lexicon-1 can read only 0 of 300 texts to fit on"):
+        main(job_config("calibrate_sentiment", store, f"path={file}"))

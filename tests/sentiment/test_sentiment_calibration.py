@@ -187,6 +187,11 @@ def test_probabilities_reading_keeps_them(three):
     assert triple_of(reading_of(probabilities)) == pytest.approx(probabilities, abs=1e-15)
 
 
+@pytest.mark.parametrize("three", [(0.5, 0.0, 0.5), (0.4, 0.2, 0.4), (1 / 3, 1 / 3, 1 / 3)])
+def test_probabilities_that_tie_are_neutral(three):
+    assert reading_of(three).label == "neutral"
+
+
 @given(three=weights)
 def test_probabilities_softmax_undoes_logs(three):
     probabilities = shares(tuple(max(one, 1e-3) for one in three))

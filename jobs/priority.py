@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from engine.actors.priority import lower_priority
 
 NICENESS = 15
 """Of every process of a job. An engine's live actors have less (`serve.run.environment`): a job
@@ -12,4 +12,4 @@ half a minute."""
 
 def give_way() -> None:
     """Lower this process's priority to a job's; one that is there already stays."""
-    os.nice(max(0, NICENESS - os.nice(0)))
+    lower_priority(NICENESS)

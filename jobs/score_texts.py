@@ -60,9 +60,8 @@ UNSCORED = (
     "WHERE available_at >= fromUnixTimestamp64Nano({_start:Int64}) "
     "AND available_at < fromUnixTimestamp64Nano({_end:Int64}))))"
 )
-"""Texts without a score of a model. `_start` and `_end` are a task's
-own (`engine.store.key_ranges`): looking through those of the whole span in each would cost the
-square of their number."""
+"""Texts without a score of a model. `_start` and `_end` are a task's own
+(`engine.store.key_ranges`): only scores of its own texts are looked for."""
 
 EMPTY = "empty texts"
 UNREADABLE = "texts in another language, or of links and names alone"

@@ -13,4 +13,9 @@ def give_way(niceness: int) -> None:
     In a process that is not an actor's alone, a test's or a command's, nothing happens.
     """
     if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
-        os.nice(max(0, niceness - os.nice(0)))
+        lower_priority(niceness)
+
+
+def lower_priority(niceness: int) -> None:
+    """Lower this process's priority; one that is lower already stays."""
+    os.nice(max(0, niceness - os.nice(0)))

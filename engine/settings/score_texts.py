@@ -14,7 +14,7 @@ class ScoreTextsSection(SpanSection):
     """Which model; ``sentiment.model`` where it is not given."""
     replicas: NonNegativeInt = 0
     """Most replicas at a time; 0 for one on each core, or as many as fit on the GPUs."""
-    batch_texts: PositiveInt = 8192
+    batch_texts: PositiveInt = 16384
     """Most texts that a replica scores and then stores; what is done again when it dies."""
     num_gpus: NonNegativeFloat = 0.0
     """Share of a GPU that each replica takes; 0 scores on the CPU."""

@@ -411,12 +411,11 @@ class MarketStream(EngineActor):
         books, self._books = self._books, []
         closed += self._builder.advance(watermark)
         touched, self._touched = self._touched, set()
-        wanted = {timeframe.value for timeframe in self._config.features.timeframes}
+        wanted = self._config.features.timeframes
         forming = [
             candle
             for instrument in sorted(touched)
-            for candle in self._builder.forming(instrument)
-            if candle.timeframe in wanted
+            for candle in self._builder.forming(instrument, wanted)
         ]
         for feed in self._feeds:
             feed.offer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import heappop, heappush
 
 from engine.candles.fold import is_usable
@@ -170,7 +170,9 @@ class CandleBuilder:
         self._forget()
         return closed
 
-    def forming(self, instrument: str | None = None) -> list[Candle]:
+    def forming(
+        self, instrument: str | None = None, timeframes: Collection[Timeframe] | None = None
+    ) -> list[Candle]:
         """Return every interval that is not closed as it stands now, with ``is_closed`` False.
 
         Right after an interval's end there are two of a timeframe for a market: the one that
@@ -180,12 +182,17 @@ class CandleBuilder:
         ----------
         instrument
             One market's; all of them by default.
+        timeframes
+            Of the builder's own, which to return: coarser ones than these are not computed. All
+            of them by default.
 
         Returns
         -------
         list of Candle
             By instrument, finest first, ascending in time.
         """
+        wanted = self._wanted if timeframes is None else self._wanted.intersection(timeframes)
+        top = max((LADDER.index(timeframe) for timeframe in wanted), default=-1)
         names = sorted(self._markets) if instrument is None else [instrument]
         version = self._clock.now_ns()
         found: list[Candle] = []
@@ -194,7 +201,7 @@ class CandleBuilder:
             if memory is None:
                 continue
             below: dict[int, Candle] = {}
-            for rank in range(self._top + 1):
+            for rank in range(top + 1):
                 here: dict[int, Candle] = {}
                 for open_time in sorted(memory.pending[rank] - memory.pinned[rank].keys()):
                     candle = memory.fold(
@@ -202,7 +209,7 @@ class CandleBuilder:
                     )
                     if candle is not None:
                         here[open_time] = candle
-                if LADDER[rank] in self._wanted:
+                if LADDER[rank] in wanted:
                     found.extend(here.values())
                 below = here
         return found
@@ -244,7 +251,7 @@ class CandleBuilder:
                         continue
                     whole_one = memory.fold(rank, open_time, is_closed=True, version=child.version)
                     if whole_one is not None:
-                        memory.candles[rank][open_time] = whole_one
+                        memory.keep(rank, whole_one)
 
     def absorb(self, candles: Iterable[Candle]) -> list[Candle]:
         """Take closed candles from outside in place of what our own trades gave.
@@ -288,7 +295,7 @@ class CandleBuilder:
         if candle is None or memory.is_pinned(rank, candle):
             return []
         if rank < self._top:
-            memory.candles[rank][open_time] = candle
+            memory.keep(rank, candle)
         return [candle] if LADDER[rank] in self._wanted else []
 
     def _schedule(self, name: str, memory: MarketMemory, rank: int, time_ns: int) -> None:

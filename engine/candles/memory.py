@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
-from engine.candles.fold import fold_candles, fold_trades, trade_order
+from engine.candles.fold import CandleFold, fold_trades, trade_order
 from engine.domain.market import Candle, Trade
 from engine.domain.timeframe import Timeframe
 
@@ -33,9 +33,11 @@ class MarketMemory:
         By rank: intervals that hold something and are not closed.
     forming
         Open time of a second -> its candle as it was folded last, while it is not closed.
+    folds
+        By rank: open time of an interval that forms -> its closed children, taken so far.
     """
 
-    __slots__ = ("candles", "forming", "ids", "pending", "pinned", "trades", "unsorted")
+    __slots__ = ("candles", "folds", "forming", "ids", "pending", "pinned", "trades", "unsorted")
 
     def __init__(self) -> None:
         self.trades: dict[int, list[Trade]] = {}
@@ -45,6 +47,16 @@ class MarketMemory:
         self.pinned: list[dict[int, Candle]] = [{} for _ in LADDER]
         self.pending: list[set[int]] = [set() for _ in LADDER]
         self.forming: dict[int, Candle] = {}
+        self.folds: list[dict[int, CandleFold]] = [{} for _ in LADDER]
+
+    def keep(self, rank: int, candle: Candle) -> None:
+        """Hold a closed candle, new or in a new version."""
+        self.candles[rank][candle.open_time] = candle
+        if rank + 1 < len(LADDER):
+            parent = LADDER[rank + 1].floor(candle.open_time)
+            fold = self.folds[rank + 1].get(parent)
+            if fold is not None and candle.open_time < fold.end:
+                del self.folds[rank + 1][parent]
 
     def append(self, second: int, trade: Trade) -> None:
         """Add a trade to a second that holds some, and note where it breaks their order."""
@@ -76,10 +88,12 @@ class MarketMemory:
         """
         if rank == 0:
             return self._fold_second(open_time, is_closed=is_closed, version=version)
-        children = self._children(rank, open_time, forming or {})
-        if not children:
+        fold = self._fold_children(rank, open_time, forming or {})
+        if is_closed:
+            self.folds[rank].pop(open_time, None)
+        if fold.first is None:
             return None
-        return fold_candles(children, LADDER[rank], open_time, is_closed=is_closed, version=version)
+        return fold.candle(LADDER[rank], open_time, is_closed=is_closed, version=version)
 
     def _fold_second(self, open_time: int, *, is_closed: bool, version: int) -> Candle | None:
         trades = self.trades.get(open_time)
@@ -98,11 +112,26 @@ class MarketMemory:
             self.forming[open_time] = candle
         return candle
 
-    def _children(self, rank: int, open_time: int, forming: dict[int, Candle]) -> Sequence[Candle]:
-        closed = self.candles[rank - 1]
-        opens = range(open_time, open_time + LADDER[rank].ns, LADDER[rank - 1].ns)
-        found = (closed.get(time) or forming.get(time) for time in opens)
-        return [child for child in found if child is not None]
+    def _fold_children(self, rank: int, open_time: int, forming: dict[int, Candle]) -> CandleFold:
+        """Fold the children of an interval; the closed ones before those that form only once."""
+        closed, child = self.candles[rank - 1], LADDER[rank - 1].ns
+        end = open_time + LADDER[rank].ns
+        unsettled = max(open_time, min(forming, default=end))
+        settled = self.folds[rank].get(open_time)
+        if settled is None or settled.end > unsettled:
+            settled = self.folds[rank][open_time] = CandleFold()
+        start = max(open_time, settled.end)
+        new = [closed[time] for time in range(start, unsettled, child) if time in closed]
+        if new:
+            settled.take(new)
+            settled.settle()
+        opens = range(unsettled, end, child)
+        rest = [one for one in (closed.get(t) or forming.get(t) for t in opens) if one is not None]
+        if not rest:
+            return settled
+        fold = settled.copy()
+        fold.take(rest)
+        return fold
 
     def forget_before(self, floor: int) -> int:
         """Drop trades before `floor`, and candles whose parents end before it.
@@ -123,6 +152,7 @@ class MarketMemory:
         for rank, parent in enumerate(LADDER[1:]):
             first_needed = parent.floor(floor)
             _drop_below(self.candles[rank], first_needed)
+            _drop_below(self.folds[rank + 1], first_needed)
             _drop_below(self.pinned[rank], first_needed)
         _drop_below(self.pinned[-1], LADDER[-1].floor(floor))
         return dropped
@@ -131,7 +161,7 @@ class MarketMemory:
         """Take closed candles from outside; `pin` keeps a venue's own until ours is whole."""
         for candle in candles:
             rank = LADDER.index(Timeframe(candle.timeframe))
-            self.candles[rank][candle.open_time] = candle
+            self.keep(rank, candle)
             if pin and candle.source != "trades":
                 # One that is due still is folded then: ours may be whole.
                 self.pinned[rank][candle.open_time] = candle
@@ -167,6 +197,6 @@ def _precedes(trade: Trade, last: Trade) -> bool:
     return trade_order(trade) < trade_order(last)
 
 
-def _drop_below(candles: dict[int, Candle], first_needed: int) -> None:
-    for time in [time for time in candles if time < first_needed]:
-        del candles[time]
+def _drop_below(held: dict[int, Candle] | dict[int, CandleFold], first_needed: int) -> None:
+    for time in [time for time in held if time < first_needed]:
+        del held[time]

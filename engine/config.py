@@ -126,7 +126,8 @@ class StoreConfig(Section):
     memory_mb: PositiveInt = 2048
     """Memory that the embedded home may take for queries, MiB."""
     flush_ms: PositiveInt = 1000
-    """Longest time a row waits before it is written, ms."""
+    """How long a row waits before it is written, ms; up to three times as long while the store is
+    slow to answer."""
     flush_rows: PositiveInt = 20_000
     """A batch is written when it has this many rows."""
     buffer_rows: PositiveInt = 200_000

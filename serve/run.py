@@ -52,7 +52,8 @@ def environment(haproxy: bool) -> dict[str, str]:
     """
     common = {
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Live actors before jobs, whose tasks have 15 (jobs/priority.py), as all would without it.
+        # Live actors before what can wait and before jobs (engine/actors/priority.py); without it,
+        # Ray gives all 15.
         "RAY_worker_niceness": "5",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # Replicas stop when told: nothing in front of them needs half a minute to notice.

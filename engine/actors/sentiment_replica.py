@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.actors.base import EngineActor, Phase
-from engine.actors.priority import give_way
+from engine.actors.priority import PATIENT, give_way
 from engine.actors.text_reading import open_text_readers
 from engine.clock import Clock, SystemClock
 from engine.config import Config
@@ -15,10 +15,6 @@ from engine.domain.text import TextItem
 from engine.metrics import STAGE_SECONDS
 from engine.sentiment.readers import ReadTexts, Reloaded
 from engine.sentiment.reading import TextQuery
-
-NICENESS = 10
-"""Between streams, features and rankings (5, `serve.run.environment`) and jobs (15): a start with a
-week of texts to read takes a core for half a minute, which must not hold up a candle."""
 
 
 class SentimentReplica(EngineActor):
@@ -36,7 +32,7 @@ class SentimentReplica(EngineActor):
 
     def __init__(self, name: str, config: Config, clock: Clock | None = None) -> None:
         super().__init__(name, config)
-        give_way(NICENESS)
+        give_way(PATIENT)
         self._clock = clock or SystemClock()
         self._readers = open_text_readers(config)
         self._read = 0

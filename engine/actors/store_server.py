@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.actors.base import EngineActor, Phase
+from engine.actors.priority import PATIENT, give_way
 from engine.config import Config
 from engine.errors import StoreLocked
 from engine.store.embedded import EmbeddedStore
@@ -39,6 +40,7 @@ class StoreServer(EngineActor):
         self, name: str, config: Config, path: str, endpoint: StoreEndpoint, viewer_password: str
     ) -> None:
         super().__init__(name, config)
+        give_way(PATIENT)
         self._store = EmbeddedStore(
             Path(path),
             host=endpoint.host,

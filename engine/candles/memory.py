@@ -106,8 +106,8 @@ class MarketMemory:
                 trades.sort(key=trade_order)
                 self.unsorted.remove(open_time)
             candle = fold_trades(trades, open_time, is_closed=is_closed, version=version)
-        else:
-            candle = msgspec.structs.replace(candle, is_closed=is_closed, version=version)
+        elif is_closed:
+            candle = msgspec.structs.replace(candle, is_closed=True, version=version)
         if not is_closed:
             self.forming[open_time] = candle
         return candle

@@ -26,6 +26,13 @@ PATIENCE_S = 5.0
 """How long a try may take before newer rows go to disk meanwhile, seconds."""
 _LOOK_CAP_S = 0.25
 
+BUSY_SHARE = 0.05
+"""Share of the time that a table's inserts may take before its rows are gathered for longer. What
+an insert costs hardly depends on its rows: a store that is slow, for it shares its cores with a
+thousand markets, is helped by fewer of them."""
+LONGEST_GATHERING = 3.0
+"""In ``flush_ms``: no row waits longer for its batch."""
+
 _log = logging.getLogger("engine.store.writer")
 
 
@@ -77,6 +84,8 @@ class Shared:
     """Why the last batch could not be put on disk; None where it could."""
     spool_refusals: int = 0
     """How often a batch found no room on disk, or the disk failed."""
+    waiting: int = 0
+    """How many wait for room in memory: whatever is held is due then."""
     is_ending: bool = False
     """Whether drains are to stop at the next try, done or not."""
 
@@ -133,6 +142,7 @@ class Outbox:
         self._turn = asyncio.Lock()
         # Looked at four times in `flush_ms`, at three quarters of it: no row waits longer.
         self._patience_s = shared.config.flush_ms * 0.75 / 1000
+        self._insert_s = 0.0
         self._look_s = min(_LOOK_CAP_S, shared.config.flush_ms / 4000)
 
     @property
@@ -151,7 +161,14 @@ class Outbox:
     def is_due(self) -> bool:
         """Whether a batch should go now."""
         waited_s = time.monotonic() - self._oldest_s
-        return self.is_full or (bool(self._rows) and waited_s >= self._patience_s)
+        is_late = self._shared.waiting > 0 or waited_s >= self._gathering_s
+        return self.is_full or (bool(self._rows) and is_late)
+
+    @property
+    def _gathering_s(self) -> float:
+        """How long rows are gathered for a batch: longer while inserts take long."""
+        paced_s = self._insert_s / BUSY_SHARE
+        return min(max(self._patience_s, paced_s), LONGEST_GATHERING * self._patience_s)
 
     @property
     def is_busy(self) -> bool:
@@ -175,12 +192,19 @@ class Outbox:
         """Whether the first `rows` rows taken, and what an earlier process left, are settled."""
         return self._settled_rows >= rows and not self._may_hold_older
 
-    async def drain(self) -> None:
-        """Store everything that waits, on disk and in memory; lasts until the store answers."""
+    async def drain(self, *, only_due: bool = False) -> None:
+        """Store what waits, on disk and in memory; lasts until the store answers.
+
+        Parameters
+        ----------
+        only_due
+            Leave rows in memory that are not due yet. Without it, rows that come while a batch is
+            on its way go next, in however small a batch.
+        """
         async with self._turn:
             while not self._shared.is_ending:
                 try:
-                    batch = await self._next()
+                    batch = await self._next(only_due=only_due)
                 except OSError as error:
                     self._shared.disk_failed(error)
                     await self._sit_out()
@@ -204,7 +228,7 @@ class Outbox:
 
     # -- the batch under way ---------------------------------------------------------------
 
-    async def _next(self) -> Batch | None:
+    async def _next(self, *, only_due: bool) -> Batch | None:
         """Return the oldest batch: the one under way, else from disk, else from memory."""
         if self._current is not None:
             return self._current
@@ -215,6 +239,8 @@ class Outbox:
                 self._may_hold_older = self._may_hold_older and found.number not in self._ends
                 return found
         self._may_hold_older = False
+        if only_due and not self.is_due:
+            return None
         batch = await self._cut()
         self._current, self._is_on_disk, self._cutting = batch, False, []
         return batch
@@ -255,7 +281,8 @@ class Outbox:
             self.written += stored
             self.skipped += batch.rows.num_rows - stored
             FLUSH_ROWS.labels(self._table).observe(stored)
-            FLUSH_SECONDS.labels(self._table).observe(time.monotonic() - started)
+            self._insert_s = time.monotonic() - started
+            FLUSH_SECONDS.labels(self._table).observe(self._insert_s)
         await self._remove(batch)
         return True
 

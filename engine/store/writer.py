@@ -35,7 +35,8 @@ _log = logging.getLogger("engine.store.writer")
 class BatchWriter:
     """Gathers rows per table and writes them in batches.
 
-    A batch goes when it has ``flush_rows`` rows or its oldest has waited ``flush_ms``. While the
+    A batch goes when it has ``flush_rows`` rows or its oldest has waited ``flush_ms``, up to three
+    times that where the store is slow to answer: fewer inserts help it. While the
     store does not answer, batches go to disk (`engine.store.spool`) with their deduplication
     tokens, and from there to the store, in order, when it is back; `put` waits only once that
     disk space is used up and ``buffer_rows`` rows are held. A batch that the database refuses is
@@ -100,10 +101,17 @@ class BatchWriter:
             await self._take(table, rows[start : start + self._config.buffer_rows])
 
     async def _take(self, table: str, rows: Sequence[msgspec.Struct]) -> None:
+        def has_room() -> bool:
+            return self.held == 0 or self.held + len(rows) <= self._config.buffer_rows
+
         async with self._room:
-            await self._room.wait_for(
-                lambda: self.held == 0 or self.held + len(rows) <= self._config.buffer_rows
-            )
+            if not has_room():
+                self._shared.waiting += 1
+                self._due.set()
+                try:
+                    await self._room.wait_for(has_room)
+                finally:
+                    self._shared.waiting -= 1
         outbox = self._outbox(table)
         outbox.take(rows)
         if outbox.is_full:
@@ -250,7 +258,7 @@ class BatchWriter:
                 outbox = self._outbox(table)
                 is_due = outbox.is_due or (self._spool and self._spool.waits_for(table))
                 if is_due and not outbox.is_busy:
-                    self._start_drain(table)
+                    self._start_drain(table, only_due=True)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), look_s)
             self._due.clear()
@@ -263,8 +271,9 @@ class BatchWriter:
             self._outboxes[table] = Outbox(table, self._shared)
         return self._outboxes[table]
 
-    def _start_drain(self, table: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._outbox(table).drain(), name=f"store-writer-{table}")
+    def _start_drain(self, table: str, *, only_due: bool = False) -> asyncio.Task[None]:
+        draining = self._outbox(table).drain(only_due=only_due)
+        task = asyncio.create_task(draining, name=f"store-writer-{table}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import pyarrow as pa
 import pytest
@@ -38,13 +39,39 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_batch_goes_when_it_has_enough_rows() -> None:
     store = RecordingStore()
-    writer = BatchWriter(store, _config(flush_ms=2_000, flush_rows=10))
+    writer = BatchWriter(store, _config(flush_rows=10))
     await writer.put("market_mood", [mood(n) for n in range(9)])
     assert (writer.held, store.kept) == (9, [])
     await writer.put("market_mood", [mood(n) for n in range(9, 24)])
-    await until(lambda: sum(rows for _, rows in store.kept) == 24, turns=200)
-    assert [rows for _, rows in store.kept] == [10, 10, 4]
+    await until(lambda: writer.held == 4)
+    assert [rows for _, rows in store.kept] == [10, 10]
     await writer.close()
+    assert [rows for _, rows in store.kept] == [10, 10, 4]
+
+
+class SlowStore(RecordingStore):
+    """Takes its time for every insert."""
+
+    def insert_arrow(self, table: str, rows: pa.Table, token: str | None = None) -> int:
+        time.sleep(0.1)
+        return super().insert_arrow(table, rows, token)
+
+
+async def test_slow_store_is_asked_less_often_and_no_row_waits_for_ever() -> None:
+    """An insert of 0.1 s is worth 2 s of gathering, but three times ``flush_ms`` are the most."""
+    stores = (RecordingStore(), SlowStore())
+    writers = [BatchWriter(store, _config(flush_ms=100)) for store in stores]
+    for number in range(150):
+        for writer in writers:
+            await writer.put("market_mood", [mood(number)])
+        await asyncio.sleep(0.01)
+    often, seldom = (len(store.kept) for store in stores)
+    assert 1.5 * seldom < often
+    assert seldom >= 3
+    for store, writer in zip(stores, writers, strict=True):
+        await until(lambda writer=writer: writer.held == 0)
+        assert sum(rows for _, rows in store.kept) == 150
+        await writer.close()
 
 
 async def test_batch_goes_when_its_oldest_row_waited_long_enough() -> None:

@@ -148,6 +148,12 @@ class SoakVenues:
         ).raise_for_status()
         return [msgspec.json.decode(line, type=Trade) for line in answer.content.splitlines()]
 
+    def looks(self, exchange: str) -> list[int]:
+        """Return when a venue sent what had happened, UTC nanoseconds, ascending."""
+        answer = self._http.get("/control/looks", params={"exchange": exchange})
+        found: list[int] = answer.raise_for_status().json()
+        return found
+
     def close(self) -> None:
         """Close the connection to it."""
         self._http.close()

@@ -31,6 +31,7 @@ class Control:
     | ``GET ledger?exchange=&instrument=&start=&end=`` | every trade, a JSON object a line |
     | ``GET instruments`` | by venue what was listed until now, every generation |
     | ``GET injected`` | by venue and kind, how often each fault happened |
+    | ``GET looks?exchange=`` | when the venue sent what had happened: a JSON array, the last hour |
 
     `exchange` may be left out of the first three: all venues. Times are UTC nanoseconds or ISO-8601
     with a zone, by the venue's clock. What is wrong is answered with status 400 and ``error``.
@@ -56,6 +57,7 @@ class Control:
             web.get("/control/ledger", _explained(self._ledger)),
             web.get("/control/instruments", _explained(self._instruments)),
             web.get("/control/injected", _explained(self._injected)),
+            web.get("/control/looks", _explained(self._looks)),
         ]
 
     async def _disconnect(self, request: web.Request) -> web.Response:
@@ -108,6 +110,9 @@ class Control:
         for (venue, kind), times in sorted(self._venues.injected().items()):
             counts[venue][kind] = times
         return web.json_response(counts)
+
+    async def _looks(self, request: web.Request) -> web.Response:
+        return web.json_response(self._venues.looks(_asked(request, "exchange")))
 
 
 async def serve_control(venues: SimulatedVenues, port: int = 0) -> tuple[web.AppRunner, str]:

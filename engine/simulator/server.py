@@ -169,6 +169,14 @@ class SimulatedVenues:
         trades = self._served(exchange).venue.ledger(first_generation(instrument), start_ns, end_ns)
         return [trade for trade in trades if trade.instrument == instrument]
 
+    def looks(self, exchange: str) -> list[int]:
+        """Return when a venue sent what had happened, for the last hour: its own clock, ns.
+
+        A trade goes out with the first look at or after it: a simulator that has to wait for its
+        turn is late, and whoever measures a reader must know by how much.
+        """
+        return list(self._served(exchange).stream.looks)
+
     def instruments(self, exchange: str) -> list[str]:
         """Return what a venue has listed until now, every generation, canonical names."""
         venue = self._served(exchange).venue

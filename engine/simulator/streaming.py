@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from engine.clock import NS_PER_S, Clock
@@ -20,6 +21,8 @@ REFRESH_NS = 5 * NS_PER_S
 PREPARE_S = (15, 40)
 """From which second of a minute on, and over how many, the next minute's trades are drawn: each
 market at its own, so that not all are drawn at the turn of the minute."""
+
+KEPT_LOOKS = 36_000
 
 _Subscribers = dict[tuple[Feed, str], list[Connection]]
 
@@ -94,6 +97,8 @@ class VenueStream:
         self.venue = venue
         self.connections: set[Connection] = set()
         self._looked_ns = venue.clock.now_ns()
+        self.looks: deque[int] = deque(maxlen=KEPT_LOOKS)
+        """When it was looked what had happened, which was sent at once: the venue's clock, ns."""
         self._cursors: dict[str, Cursor] = {}
         self._quoted: dict[str, tuple[int, bool]] = {}
         self._slow_ns: dict[Feed, int] = {}
@@ -103,6 +108,7 @@ class VenueStream:
         """Send what happened up to now, and heartbeats where they are due."""
         del now_ns
         now = self.venue.clock.now_ns()
+        self.looks.append(now)
         subscribers = self._subscribers()
         self._advance_quotes(subscribers, now)
         self._advance_books(subscribers, now)

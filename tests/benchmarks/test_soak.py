@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import psutil
+import pyarrow as pa
 import pytest
 
+from benchmarks.soak import lags
 from benchmarks.soak_market import instruments, pace, quotes_per_second, simulator_config
 from benchmarks.steadiness import Memory, steadiness
 from engine.clock import NS_PER_S, parse_iso_utc
@@ -95,3 +97,27 @@ def test_simulator_config_makes_the_trades_that_pace_wants() -> None:
             trades = len(process.trades(exchange, name, start, start + 300 * NS_PER_S)) / 300
             events += trades + quotes_per_second(trades)
     assert events == pytest.approx(100.0, rel=0.01)
+
+
+class ThreeLooks:
+    """A simulator that sent at 1.0, 1.2 and 1.5 s."""
+
+    def looks(self, exchange: str) -> list[int]:
+        assert exchange == "kraken"
+        return [1_000_000_000, 1_200_000_000, 1_500_000_000]
+
+
+class TwoTrades:
+    """A store that holds a trade of 1.15 s and one of the very look at 1.2 s."""
+
+    def query_arrow(self, sql: str, parameters: dict[str, object]) -> pa.Table:
+        assert parameters == {"exchange": "kraken", "start": 1, "end": 2}
+        columns = [[1_150_000_000, 1_200_000_000], [1_230_000_000, 1_210_000_000], [0.5, 1.5]]
+        return pa.table(columns, names=["happened", "received", "written"])
+
+
+def test_lag_begins_with_the_look_that_sent_the_trade() -> None:
+    found = lags(ThreeLooks(), TwoTrades(), "kraken", 1, 2)  # type: ignore[arg-type]
+    assert found.sent.tolist() == [30.0, 10.0]
+    assert found.happened.tolist() == [80.0, 10.0]
+    assert found.written.tolist() == [0.5, 1.5]

@@ -354,6 +354,17 @@ async def test_control_ledger_streams_the_ledger_line_by_line():
         assert len(trades) > 1000
 
 
+async def test_looks_tell_when_trades_were_sent():
+    async with World() as world, controlled(world) as client, world.subscribed() as socket:
+        world.pass_s(1)
+        trade = json.loads(await socket.receive_str(timeout=20))
+        looks = (await client.get("/looks", params={"exchange": "binance"})).json()
+        assert looks == sorted(looks)
+        assert looks[-1] == START + SECOND
+        assert START < trade["T"] * 1_000_000 <= looks[-1]
+        assert (await client.get("/looks")).status_code == 400
+
+
 async def test_control_commands_do_what_they_say():
     async with World() as world, controlled(world) as client:
         async with world.subscribed() as socket:

@@ -116,7 +116,7 @@ class MarketMemory:
         """Fold the children of an interval; the closed ones before those that form only once."""
         closed, child = self.candles[rank - 1], LADDER[rank - 1].ns
         end = open_time + LADDER[rank].ns
-        unsettled = max(open_time, min(forming, default=end))
+        unsettled = min(end, max(open_time, min(forming, default=end)))
         settled = self.folds[rank].get(open_time)
         if settled is None or settled.end > unsettled:
             settled = self.folds[rank][open_time] = CandleFold()

@@ -114,6 +114,21 @@ def test_forming_minute_is_that_of_its_trades_at_every_moment(flow):
             assert candle == expected
 
 
+def test_forming_interval_takes_no_child_of_the_next_one():
+    """A venue's own bar of a minute to come is there before the five minutes before it end."""
+    builder = CandleBuilder("kraken", (Timeframe.M1, Timeframe.M5), 0, DataClock(1))
+    builder.add([trade(1, MINUTE, 5.0, 1.0)])
+    builder.advance(MINUTE + 70 * NS_PER_S)
+    ahead = fold_candles(
+        candles_from_trades([trade(2, MINUTE + 300 * NS_PER_S, 7.0, 1.0)]),
+        Timeframe.M1, MINUTE + 300 * NS_PER_S, is_closed=True, version=1,
+    )  # fmt: skip
+    builder.absorb([msgspec.structs.replace(ahead, source="rest")])
+    builder.add([trade(3, MINUTE + 365 * NS_PER_S, 9.0, 1.0)])
+    five = builder.forming("BTC-USD", [Timeframe.M5])
+    assert [(c.trade_count, c.close) for c in five] == [(1, 5.0), (2, 9.0)]
+
+
 def test_forming_computes_only_the_timeframes_that_are_asked_for():
     builder = CandleBuilder("kraken", tuple(Timeframe), 0, DataClock(1))
     builder.add([trade(1, MINUTE, 5.0, 1.0)])

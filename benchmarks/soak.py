@@ -281,7 +281,9 @@ def lags(venues: SoakVenues, store: Store, exchange: str, start: int, end: int) 
     rows = store.query_arrow(LAG_SQL, {"exchange": exchange, "start": start, "end": end})
     happened, received, written = (rows.column(name).to_numpy() for name in rows.column_names)
     looks = np.array(venues.looks(exchange))
-    # With the first look at or after it; all looks up to `end` are known.
+    if happened.size and happened.min() < looks[0]:
+        raise EngineError(f"the simulator no longer knows when it sent {exchange}'s first trades")
+    # With the first look at or after it; looks were asked for after the rows.
     sent = looks[np.searchsorted(looks, happened)]
     return Lags((received - sent) / NS_PER_MS, (received - happened) / NS_PER_MS, written)
 
@@ -291,6 +293,9 @@ def show_lag(
 ) -> list[str]:
     """Print each venue's lag; return whether it is too much."""
     found = {name: lags(venues, store, name, start, end) for name in sorted(exchanges)}
+    silent = [name for name, each in found.items() if not each.sent.size]
+    if silent:
+        return [f"no trade of {name} is stored" for name in silent]
     found["all"] = Lags(*(np.concatenate(each) for each in zip(*found.values(), strict=True)))
     print(
         f"\n{'lag of trades, ms':18}{'p50':>7}{'p99':>7}{'p99.9':>7}{'max':>8}{'p99/250':>9}"

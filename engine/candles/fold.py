@@ -305,7 +305,7 @@ def exact_parts(values: Sequence[float]) -> list[float]:
                 parts[count] = lost
                 count += 1
             high = total
-        parts[count:] = [high]
+        parts[count:] = [high] if high else []
     return parts
 
 

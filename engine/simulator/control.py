@@ -31,7 +31,7 @@ class Control:
     | ``GET ledger?exchange=&instrument=&start=&end=`` | every trade, a JSON object a line |
     | ``GET instruments`` | by venue what was listed until now, every generation |
     | ``GET injected`` | by venue and kind, how often each fault happened |
-    | ``GET looks?exchange=`` | when the venue sent what had happened: a JSON array, the last hour |
+    | ``GET looks?exchange=`` | when it sent what had happened, the last eight hours |
 
     `exchange` may be left out of the first three: all venues. Times are UTC nanoseconds or ISO-8601
     with a zone, by the venue's clock. What is wrong is answered with status 400 and ``error``.

@@ -170,7 +170,7 @@ class SimulatedVenues:
         return [trade for trade in trades if trade.instrument == instrument]
 
     def looks(self, exchange: str) -> list[int]:
-        """Return when a venue sent what had happened, for the last hour: its own clock, ns.
+        """Return when a venue sent what had happened, for the last eight hours: its own clock, ns.
 
         A trade goes out with the first look at or after it: a simulator that has to wait for its
         turn is late, and whoever measures a reader must know by how much.

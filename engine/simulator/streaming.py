@@ -22,7 +22,7 @@ PREPARE_S = (15, 40)
 """From which second of a minute on, and over how many, the next minute's trades are drawn: each
 market at its own, so that not all are drawn at the turn of the minute."""
 
-KEPT_LOOKS = 36_000
+KEPT_LOOKS = 300_000
 
 _Subscribers = dict[tuple[Feed, str], list[Connection]]
 

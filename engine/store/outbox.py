@@ -31,7 +31,7 @@ BUSY_SHARE = 0.05
 an insert costs hardly depends on its rows: a store that is slow, for it shares its cores with a
 thousand markets, is helped by fewer of them."""
 LONGEST_GATHERING = 3.0
-"""In ``flush_ms``: no row waits longer for its batch."""
+"""How many times as long as without that."""
 
 _log = logging.getLogger("engine.store.writer")
 
@@ -159,16 +159,15 @@ class Outbox:
 
     @property
     def is_due(self) -> bool:
-        """Whether a batch should go now."""
-        waited_s = time.monotonic() - self._oldest_s
-        is_late = self._shared.waiting > 0 or waited_s >= self._gathering_s
-        return self.is_full or (bool(self._rows) and is_late)
-
-    @property
-    def _gathering_s(self) -> float:
-        """How long rows are gathered for a batch: longer while inserts take long."""
+        """Whether a batch should go now: rows are gathered for longer while inserts take long."""
         paced_s = self._insert_s / BUSY_SHARE
-        return min(max(self._patience_s, paced_s), LONGEST_GATHERING * self._patience_s)
+        return self._is_due(
+            min(max(self._patience_s, paced_s), LONGEST_GATHERING * self._patience_s)
+        )
+
+    def _is_due(self, patience_s: float) -> bool:
+        is_late = self._shared.waiting > 0 or time.monotonic() - self._oldest_s >= patience_s
+        return self.is_full or (bool(self._rows) and is_late)
 
     @property
     def is_busy(self) -> bool:
@@ -192,19 +191,20 @@ class Outbox:
         """Whether the first `rows` rows taken, and what an earlier process left, are settled."""
         return self._settled_rows >= rows and not self._may_hold_older
 
-    async def drain(self, *, only_due: bool = False) -> None:
-        """Store what waits, on disk and in memory; lasts until the store answers.
+    async def drain(self, upto: int = 0) -> None:
+        """Store what waits on disk, and in memory what is due; lasts until the store answers.
 
         Parameters
         ----------
-        only_due
-            Leave rows in memory that are not due yet. Without it, rows that come while a batch is
-            on its way go next, in however small a batch.
+        upto
+            So many of the rows taken so far (`taken`) go whether they are due or not. What comes
+            while a batch is on its way waits for its own: else it would be sent in however small
+            batches for as long as more comes.
         """
         async with self._turn:
             while not self._shared.is_ending:
                 try:
-                    batch = await self._next(only_due=only_due)
+                    batch = await self._next(upto)
                 except OSError as error:
                     self._shared.disk_failed(error)
                     await self._sit_out()
@@ -228,7 +228,7 @@ class Outbox:
 
     # -- the batch under way ---------------------------------------------------------------
 
-    async def _next(self, *, only_due: bool) -> Batch | None:
+    async def _next(self, upto: int) -> Batch | None:
         """Return the oldest batch: the one under way, else from disk, else from memory."""
         if self._current is not None:
             return self._current
@@ -239,7 +239,7 @@ class Outbox:
                 self._may_hold_older = self._may_hold_older and found.number not in self._ends
                 return found
         self._may_hold_older = False
-        if only_due and not self.is_due:
+        if self._cut_rows >= upto and not self.is_due:
             return None
         batch = await self._cut()
         self._current, self._is_on_disk, self._cutting = batch, False, []
@@ -331,7 +331,10 @@ class Outbox:
 
     async def _save_due(self) -> None:
         """Put on disk what is due, the batch under way first."""
-        while self._spool is not None and not self._spool.is_full and self.is_due:
+        # The disk needs no pacing.
+        while (
+            self._spool is not None and not self._spool.is_full and self._is_due(self._patience_s)
+        ):
             if not await self._save():
                 return
 

@@ -137,10 +137,11 @@ class BatchWriter:
         targets = {table: outbox.taken for table, outbox in self._outboxes.items()}
         # Shielded: a batch that is being written cannot be taken back, so it is not cancelled
         # because the caller no longer waits for it.
-        drained = asyncio.gather(*(asyncio.shield(self._start_drain(t)) for t in self._tables()))
+        drains = (self._start_drain(table, targets.get(table, 0)) for table in self._tables())
+        drained = asyncio.gather(*map(asyncio.shield, drains))
         try:
             if not (await asyncio.wait([drained], timeout=DRAIN_PATIENCE_S))[0]:
-                # Under a load that never pauses a drain does not end: rows taken before are enough.
+                # Where batches are always full no drain ends: rows taken before are enough.
                 settled = asyncio.ensure_future(self._until_settled(targets))
                 futures: set[asyncio.Future[Any]] = {drained, settled}
                 await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
@@ -258,7 +259,7 @@ class BatchWriter:
                 outbox = self._outbox(table)
                 is_due = outbox.is_due or (self._spool and self._spool.waits_for(table))
                 if is_due and not outbox.is_busy:
-                    self._start_drain(table, only_due=True)
+                    self._start_drain(table)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), look_s)
             self._due.clear()
@@ -271,9 +272,8 @@ class BatchWriter:
             self._outboxes[table] = Outbox(table, self._shared)
         return self._outboxes[table]
 
-    def _start_drain(self, table: str, *, only_due: bool = False) -> asyncio.Task[None]:
-        draining = self._outbox(table).drain(only_due=only_due)
-        task = asyncio.create_task(draining, name=f"store-writer-{table}")
+    def _start_drain(self, table: str, upto: int = 0) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._outbox(table).drain(upto), name=f"store-writer-{table}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -12,7 +12,7 @@ from benchmarks.soak import lags
 from benchmarks.soak_market import instruments, pace, quotes_per_second, simulator_config
 from benchmarks.steadiness import Memory, steadiness
 from engine.clock import NS_PER_S, parse_iso_utc
-from engine.errors import ConfigError
+from engine.errors import ConfigError, EngineError
 from engine.simulator.market import MarketProcess
 
 
@@ -121,3 +121,10 @@ def test_lag_begins_with_the_look_that_sent_the_trade() -> None:
     assert found.sent.tolist() == [30.0, 10.0]
     assert found.happened.tolist() == [80.0, 10.0]
     assert found.written.tolist() == [0.5, 1.5]
+
+
+def test_lag_of_a_trade_before_all_looks_is_not_guessed() -> None:
+    venues = ThreeLooks()
+    venues.looks = lambda exchange: [1_180_000_000, 1_500_000_000]  # type: ignore[method-assign]
+    with pytest.raises(EngineError, match="no longer knows when it sent kraken's first trades"):
+        lags(venues, TwoTrades(), "kraken", 1, 2)  # type: ignore[arg-type]

@@ -74,6 +74,21 @@ async def test_slow_store_is_asked_less_often_and_no_row_waits_for_ever() -> Non
         await writer.close()
 
 
+async def test_flush_ends_while_rows_keep_coming_and_leaves_nothing_running() -> None:
+    """It sends what was taken before, and not in ever smaller batches what comes meanwhile."""
+    store = SlowStore()
+    writer = BatchWriter(store, _config(flush_ms=2_000))
+    await writer.put("market_mood", [mood(0)])
+    flushing = asyncio.create_task(writer.flush())
+    for number in range(1, 60):
+        await writer.put("market_mood", [mood(number)])
+        await asyncio.sleep(0.01)
+    assert flushing.done()
+    assert len(store.kept) == 1
+    await writer.close()
+    assert sum(rows for _, rows in store.kept) == 60
+
+
 async def test_batch_goes_when_its_oldest_row_waited_long_enough() -> None:
     store = RecordingStore()
     writer = BatchWriter(store, _config(flush_ms=40))

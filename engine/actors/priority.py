@@ -11,8 +11,8 @@ import ray
 PATIENT = 10
 """Niceness of the embedded store and of models; streams, features, rankings and Serve have 5
 (`serve.run.environment`), jobs 15 (`jobs.priority`). A frame that nobody takes from its socket is
-lost in the end, but rows wait in memory or on disk, and merges take
-all cores at once when they are let; a start with a week of texts takes a core for half a minute."""
+lost in the end, but rows wait in memory or on disk, and merges take all cores at once when they are
+let; a start with a week of texts takes a core for half a minute."""
 
 _THREADS = Path("/proc/self/task")
 

@@ -189,7 +189,8 @@ class CandleBuilder:
         Returns
         -------
         list of Candle
-            By instrument, finest first, ascending in time.
+            By instrument, finest first, ascending in time. A second keeps the version of its newest
+            trade's look; the others have this look's.
         """
         wanted = self._wanted if timeframes is None else self._wanted.intersection(timeframes)
         top = max((LADDER.index(timeframe) for timeframe in wanted), default=-1)

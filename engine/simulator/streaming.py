@@ -23,6 +23,7 @@ PREPARE_S = (15, 40)
 market at its own, so that not all are drawn at the turn of the minute."""
 
 KEPT_LOOKS = 300_000
+"""Of eight hours, at ten a second."""
 
 _Subscribers = dict[tuple[Feed, str], list[Connection]]
 

@@ -13,6 +13,9 @@ from typing import Protocol
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 
+SKEW_NS = 10 * NS_PER_S
+"""How far a venue's clock may run ahead of ours."""
+
 
 class Clock(Protocol):
     """Something that knows what time it is."""

@@ -13,6 +13,7 @@ from engine.domain.instrument import first_generation
 from engine.domain.market import Channel, Gap, GapCause, Trade
 from engine.errors import StoreError, VenueError
 from engine.exchanges.base import Exchange
+from engine.exchanges.listings import has_left
 from engine.exchanges.stream import StreamLoop
 from engine.log import OncePerKind
 from engine.metrics import BROKEN_FEEDS, ERRORS, LIVE_BOOKS
@@ -108,6 +109,8 @@ class Connections:
                 continue
             for first, name in following.items():
                 row = listed.get(first_generation(first))
+                if row is None or row.instrument != name or has_left(row):
+                    self._leaves(name, listings.ended_at(name))
                 if row is None or row.status == "delisted":
                     self._delist(name)
                 elif row.instrument != name or row.status == "trading":
@@ -115,6 +118,10 @@ class Connections:
                     following[first] = row.instrument
             # While a delisted instrument trades on, every trade of it asks for a look.
             await asyncio.sleep(LISTINGS_RETRY_S)
+
+    def _leaves(self, name: str, ended_at: int | None) -> None:
+        for loop in self._trading():
+            loop.leaves(name, ended_at)
 
     def _delist(self, name: str) -> None:
         for loop in self._loops:

@@ -62,6 +62,9 @@ class History:
         The stream's candle builder: it is given the intervals that still form.
     clock
         What time it is.
+    ended
+        Instruments that the venue lists no more: their last candles are closed, and no history
+        is fetched.
     """
 
     def __init__(
@@ -72,10 +75,12 @@ class History:
         reader: Reader,
         builder: CandleBuilder,
         clock: Clock,
+        *,
+        ended: tuple[str, ...] = (),
     ) -> None:
         self._config = config
         self._exchange = exchange
-        self._instruments = instruments
+        self._held = [Market(exchange.name, instrument) for instrument in (*instruments, *ended)]
         self._markets = [Market(exchange.name, instrument) for instrument in instruments]
         self._reader = reader
         self._builder = builder
@@ -91,7 +96,7 @@ class History:
         """
         taken = Taken()
         stored = await asyncio.to_thread(self._reader.last_trades, self._exchange.name)
-        mine = set(self._instruments)
+        mine = {market.instrument for market in self._held}
         taken.last_trades = {name: last for name, last in stored.items() if name in mine}
         if taken.last_trades:
             newest = max(time for _, time in taken.last_trades.values())
@@ -106,11 +111,11 @@ class History:
         trades_from = taken.folded_from
         for timeframe, span in restore_ranges(self._config.candles.timeframes, trades_from):
             held = await asyncio.to_thread(
-                self._reader.candles_of_markets, self._markets, timeframe, span.start, span.end
+                self._reader.candles_of_markets, self._held, timeframe, span.start, span.end
             )
             self._builder.restore(held, trades_from)
         trades = await asyncio.to_thread(
-            self._reader.trades_of_markets, self._markets, trades_from, newest + 1
+            self._reader.trades_of_markets, self._held, trades_from, newest + 1
         )
         if not self._exchange.counts_trades:
             for trade in trades:

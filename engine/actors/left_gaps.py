@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from engine.clock import NS_PER_S
 from engine.domain.instrument import Market
 from engine.domain.market import UNUSED_IDS, Gap
+from engine.exchanges.feeds import delisting_gap
 from engine.store.client import Store
 from engine.store.completeness import Selection, find_gaps, untold_holes
 from engine.store.trade_ids import Hole, count_trades, find_holes, lacking_markets
@@ -48,6 +51,46 @@ def left_holes(store: Store, exchange: str, instruments: set[str], now: int) -> 
         gaps = find_gaps(store, Selection(*market), ("trades",))
         told = [gap for gap in gaps if gap.repaired_at is None or gap.how == UNUSED_IDS]
         found += [_gap(market, hole, now) for hole in untold_holes(holes, told)]
+    return found
+
+
+def left_endings(
+    store: Store,
+    exchange: str,
+    last_trades: Mapping[str, tuple[int, int]],
+    ended_at: Mapping[str, int | None],
+    now: int,
+) -> list[Gap]:
+    """Return a gap for every instrument that was delisted while nobody looked.
+
+    Parameters
+    ----------
+    store
+        Where the trades are. Blocking.
+    exchange
+        The venue.
+    last_trades
+        Instrument -> (sequence, exchange time) of its last stored trade.
+    ended_at
+        Instruments that the venue lists no more -> when their trading had ended, None where
+        nobody knows.
+    now
+        UTC nanoseconds: when it was noticed.
+
+    Raises
+    ------
+    StoreError
+        Where the store does not answer.
+    """
+    found: list[Gap] = []
+    for instrument, end in ended_at.items():
+        if instrument not in last_trades:
+            continue
+        sequence, time = last_trades[instrument]
+        gaps = find_gaps(store, Selection(exchange, instrument), ("trades",))
+        # The last trade may itself have been fetched for such a gap.
+        if not any(gap.cause == "delisting" and (gap.to_time or 0) >= time for gap in gaps):
+            found.append(delisting_gap(exchange, instrument, sequence or None, time, end, now))
     return found
 
 

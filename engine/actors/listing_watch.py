@@ -10,7 +10,7 @@ from engine.clock import Clock
 from engine.domain.instrument import first_generation
 from engine.domain.market import Listing
 from engine.exchanges.base import Exchange
-from engine.exchanges.listings import current, doubt, observe
+from engine.exchanges.listings import current, doubt, ended_at, has_left, observe
 from engine.exchanges.rest import RestClient
 from engine.store.reader import Reader
 from engine.store.writer import BatchWriter
@@ -83,6 +83,40 @@ class ListingWatch:
             if row.contract_size != 1.0:
                 self._exchange.contract_sizes[row.instrument] = row.contract_size
         return listed
+
+    def ended_at(self, instrument: str) -> int | None:
+        """Return when an instrument's trading had ended (`engine.exchanges.listings.ended_at`)."""
+        return ended_at(self._known or (), instrument)
+
+    def left(self, instruments: Iterable[str]) -> tuple[str, ...]:
+        """Return the names, of all generations, that configured instruments bear no more.
+
+        Parameters
+        ----------
+        instruments
+            Canonical names, as configured.
+        """
+        wanted = set(map(first_generation, instruments))
+        newest = current(self._known or ())
+        return tuple(
+            sorted(
+                {
+                    row.instrument
+                    for row in self._known or ()
+                    if (first := first_generation(row.instrument)) in wanted
+                    and (newest[first].instrument != row.instrument or has_left(newest[first]))
+                }
+            )
+        )
+
+    def reused(self, instruments: Iterable[str]) -> set[str]:
+        """Return those of some instruments whose symbol names another one now."""
+        newest = current(self._known or ())
+        return {
+            name
+            for name in instruments
+            if (row := newest.get(first_generation(name))) is not None and row.instrument != name
+        }
 
 
 def named_now(

@@ -17,7 +17,7 @@ from engine.actors.frame_rate import FrameRate
 from engine.actors.gap_book import GapBook
 from engine.actors.history import History, Taken
 from engine.actors.late_candles import LateCandles
-from engine.actors.left_gaps import ended, left_holes
+from engine.actors.left_gaps import ended, left_endings, left_holes
 from engine.actors.listing_watch import ListingWatch, named_now
 from engine.actors.top_sampler import TopSampler
 from engine.actors.wiring import VenueEndpoint, Wiring, own_address
@@ -102,6 +102,7 @@ class MarketStream(EngineActor):
         self._config = config
         self._venue_config = config.exchanges[exchange]
         self._configured = self._instruments = instruments
+        self._ended: tuple[str, ...] = ()
         self._adapter = adapter_of(exchange)
         self._adapter.track(instruments)
         self._clock: Clock = (
@@ -194,7 +195,13 @@ class MarketStream(EngineActor):
 
     def _history(self) -> History:
         return History(
-            self._config, self._adapter, self._instruments, self._reader, self._builder, self._clock
+            self._config,
+            self._adapter,
+            self._instruments,
+            self._reader,
+            self._builder,
+            self._clock,
+            ended=self._ended,
         )
 
     async def _check_listed(self, listings: ListingWatch) -> list[str]:
@@ -206,6 +213,8 @@ class MarketStream(EngineActor):
             return [str(error)]
         told: list[str] = []
         self._instruments = named_now(self._instruments, listed, told.append)
+        left = listings.left(self._configured)
+        self._ended = tuple(name for name in left if name not in self._instruments)
         self._adapter.track(self._instruments)
         for sentence in told:
             self.problem = sentence
@@ -215,7 +224,7 @@ class MarketStream(EngineActor):
     async def _look_for_left_gaps(self) -> None:
         """Take over what an earlier process left: lasting gaps end, the others are repaired."""
         now, name = self._clock.now_ns(), self._adapter.name
-        mine = set(self._instruments)
+        mine = {*self._instruments, *self._ended}
         left = [
             gap
             for gap in await asyncio.to_thread(self._reader.open_gaps)
@@ -223,13 +232,19 @@ class MarketStream(EngineActor):
         ]
         lasting = [gap for gap in left if gap.to_time is None]
         await self._writer.put("feed_gaps", [ended(gap, now) for gap in lasting])
-        # What a symbol named before cannot be asked for by it any more.
-        self._left = [gap for gap in left if gap.to_time is not None and gap.instrument in mine]
+        found: list[Gap] = []
         if self._taken.last_trades and self._adapter.counts_trades:
-            holes = await asyncio.to_thread(left_holes, self._store, name, mine, now)
-            for hole in holes:
-                await self._gaps.take(hole)
-            self._left += holes
+            found += await asyncio.to_thread(left_holes, self._store, name, mine, now)
+        if self._listings is not None:
+            ends = {each: self._listings.ended_at(each) for each in self._ended}
+            last = self._taken.last_trades
+            found += await asyncio.to_thread(left_endings, self._store, name, last, ends, now)
+        for gap in found:
+            await self._gaps.take(gap)
+        # What a symbol named before cannot be asked for by it any more.
+        reused = self._listings.reused(mine) if self._listings is not None else set()
+        over = [gap for gap in left if gap.to_time is not None and gap.instrument in mine]
+        self._left = [gap for gap in (*over, *found) if gap.instrument not in reused]
 
     async def run(self) -> None:
         """Connect, and stream until drained."""

@@ -18,7 +18,9 @@ Channel = Literal["trades", "book_top", "book", "perpetual"]
 """What can be subscribed to: trades, best bid and ask, the L2 book, and what only perpetuals have
 (mark price, funding, open interest)."""
 
-GapCause = Literal["sequence", "disconnect", "stale", "restart", "start", "checksum", "audit"]
+GapCause = Literal[
+    "sequence", "disconnect", "stale", "restart", "start", "checksum", "audit", "delisting"
+]
 """Why data is missing: ids skipped, the socket was down, it fell silent, we were down, we began in
 the middle of an interval, a book did not match the venue's checksum, or the venue's REST knows
 trades that its stream did not bring."""
@@ -218,6 +220,8 @@ class TradeRange(msgspec.Struct, frozen=True):
     """Trades before this are not wanted, UTC nanoseconds."""
     to_time: int
     """Trades after this are not wanted."""
+    to_end: bool = False
+    """Trading ended in it: there may be no trade to show that the venue told of all before."""
 
 
 CandleSource = Literal["trades", "rest", "import"]

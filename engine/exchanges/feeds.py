@@ -11,6 +11,7 @@ A feed is an instrument x channel. Its facts become `Gap` rows:
 - *start*: what came, in the minute in which a market's very first trade reached us, before it.
 - *checksum*: a book that did not match the venue's checksum.
 - *audit*: trades that the venue's REST knows and its stream did not bring.
+- *delisting*: what was traded behind the last trade that reached us and before the listing's end.
 
 Where the venue counts its trades, ids decide what is missing: a break that skipped no id is
 repaired in the moment that it ends, one that skipped some stays open with its range of ids until
@@ -27,7 +28,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from engine.clock import NS_PER_S
+from engine.clock import NS_PER_S, SKEW_NS
 from engine.domain.market import (
     BookTop,
     BookUpdate,
@@ -108,6 +109,8 @@ class _Feed:
     """Whether the next trade is the first since a restart."""
     ended: bool = False
     """Delisted: nothing is expected of it."""
+    closing: int | None = None
+    """`complete_to` when the last trades before a delisting were asked for."""
     holes: list[_Hole] = field(default_factory=list)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
     """Ids of a market whose venue does not count."""
@@ -195,6 +198,31 @@ class FeedLedger:
             if feed is not None:
                 self._close(feed, now, now, "delisted")
                 feed.ended = True
+
+    def leaves(self, instrument: str, ended_at: int | None, now: int) -> None:
+        """Have an instrument's last trades looked for: its venue does not list it any more.
+
+        No trade that follows can show that one is missing, so REST is asked, once for each time
+        that it leaves.
+
+        Parameters
+        ----------
+        instrument
+            Canonical name.
+        ended_at
+            The end of its trading, excluded, by the venue's clock; None where it is not known.
+        now
+            UTC nanoseconds.
+        """
+        feed = self._trades.get(instrument)
+        if feed is None or not feed.live or feed.complete_to is None:
+            return
+        if feed.closing == feed.complete_to:
+            return
+        feed.closing = feed.complete_to
+        self.changes.append(
+            delisting_gap(self._exchange, instrument, feed.last_id, feed.complete_to, ended_at, now)
+        )
 
     def revive(self, instrument: str, now: int) -> None:
         """Expect data of an instrument again: its delisting was taken back.
@@ -296,7 +324,8 @@ class FeedLedger:
             if hole.gap.gap_id == gap.gap_id and hole.missing:
                 low, high = hole.missing[0][0], hole.missing[-1][1]
         end = gap.from_time if gap.to_time is None else gap.to_time
-        return TradeRange(gap.instrument, low, high, gap.from_time, end)
+        to_end = gap.cause == "delisting"
+        return TradeRange(gap.instrument, low, high, gap.from_time, end, to_end)
 
     def fill(self, gap: Gap, trades: Sequence[Trade]) -> list[Trade]:
         """Take fetched trades of a gap; return those that nobody had, in their order.
@@ -314,6 +343,8 @@ class FeedLedger:
             if trade.sequence:
                 self._remember_id(feed, trade.sequence)
             self._drop_filled(feed, trade.receive_time)
+        if gap.cause == "delisting":
+            feed.closing = feed.complete_to  # what came meanwhile is no news
         return fresh
 
     def _fills(self, feed: _Feed, own: _Hole | None, gap: Gap, trade: Trade) -> bool:
@@ -532,3 +563,41 @@ class FeedLedger:
                 )
             )
             feed.open = None
+
+
+def delisting_gap(
+    exchange: str,
+    instrument: str,
+    last_id: int | None,
+    complete_to: int,
+    ended_at: int | None,
+    now: int,
+) -> Gap:
+    """Return the gap between the last trade that we hold of a market and its delisting.
+
+    Parameters
+    ----------
+    exchange, instrument
+        The market.
+    last_id
+        Number of that trade; None where the venue does not count.
+    complete_to
+        Its time, by the venue's clock, UTC nanoseconds.
+    ended_at
+        The end of trading, excluded; None where nobody knows it: until now.
+    now
+        When it was noticed, UTC nanoseconds.
+    """
+    end = now + SKEW_NS if ended_at is None else ended_at
+    return Gap(
+        gap_id=f"{exchange}:{instrument}:trades:delisting:{complete_to}",
+        exchange=exchange,
+        instrument=instrument,
+        channel="trades",
+        cause="delisting",
+        from_sequence=last_id + 1 if last_id else None,
+        to_sequence=None,
+        from_time=complete_to,
+        to_time=max(end, complete_to),
+        opened_at=now,
+    )

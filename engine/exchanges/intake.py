@@ -478,6 +478,11 @@ class Intake:
             self.ledger.end(instrument, self.now())
             self._collect_gaps()
 
+    def leaves(self, instrument: str, ended_at: int | None) -> None:
+        """Have the last trades of an instrument looked for (`FeedLedger.leaves`)."""
+        self.ledger.leaves(instrument, ended_at, self.now())
+        self._collect_gaps()
+
     def relist(self, instrument: str, successor: str) -> None:
         """Take the trades of an instrument's symbol for those of `successor` from now on.
 

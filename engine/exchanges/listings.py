@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import astuple, replace
 
-from engine.clock import NS_PER_S
+from engine.clock import NS_PER_S, SKEW_NS
 from engine.domain.instrument import Instrument, first_generation
 from engine.domain.market import Listing, SymbolMetadata
 
@@ -156,6 +156,38 @@ def as_of(known: Iterable[Listing], moment: int) -> dict[str, Listing]:
 def is_missing(row: Listing) -> bool:
     """Whether a row says that a symbol was absent from one look, and no more is known yet."""
     return row.status == "halted" and row.delisted_at == row.valid_from
+
+
+def has_left(row: Listing) -> bool:
+    """Whether a symbol is not in its venue's list any more, be it for good or not."""
+    return row.status == "delisted" or is_missing(row)
+
+
+def ended_at(known: Iterable[Listing], instrument: str) -> int | None:
+    """Return when an instrument's trading had ended for certain, by its venue's clock.
+
+    Parameters
+    ----------
+    known
+        The venue's registry.
+    instrument
+        Canonical name.
+
+    Returns
+    -------
+    int or None
+        UTC nanoseconds, a little late where our clock took the time; None where nobody knows.
+    """
+    name = Instrument.parse(instrument)
+    heir = str(name._replace(generation=name.generation + 1))
+    rows = sorted(known, key=lambda row: row.valid_from)
+    own = [row for row in rows if row.instrument == instrument]
+    after = next((row for row in rows if row.instrument == heir), None)
+    begun = None if after is None else after.listed_at or after.valid_from
+    if not own or own[-1].status != "delisted" or own[-1].delisted_at is None:
+        return begun
+    late = own[-1].delisted_at + SKEW_NS
+    return late if begun is None else min(late, begun)
 
 
 # -- the parts ---------------------------------------------------------------------------------

@@ -63,7 +63,8 @@ async def fetch_trades(
 
     Where the venue counts its trades, all are there when every id is. Otherwise, and where ids are
     missing, they are when the pages reach from before the range to behind it: then the venue has
-    no others. So the trades on both sides, which we hold, are asked for too.
+    no others. So the trades on both sides, which we hold, are asked for too. Where trading ended
+    (`TradeRange.to_end`) there is no trade behind it, and the venue's newest one is its end.
 
     Raises
     ------
@@ -78,9 +79,13 @@ async def fetch_trades(
     page: list[Trade] | None = None
     seen: list[Trade] = []
     asked = _with_both_sides(wanted)
-    for _ in range(MOST_PAGES):
+    is_cut = False
+    for number in range(MOST_PAGES + 1):
         request = exchange.trades_request(asked, page)
         if request is None:
+            break
+        is_cut = number == MOST_PAGES
+        if is_cut:
             break
         body = await get(request)
         page = exchange.parse_trades(body, wanted.instrument, now())
@@ -91,7 +96,34 @@ async def fetch_trades(
             if _is_inside(trade, wanted):
                 found.setdefault(trade.trade_id, trade)
     trades = sorted(found.values(), key=_place)
+    if wanted.to_end:
+        return _last_trades(exchange, wanted, trades, seen, is_cut=is_cut)
     return Fetched(trades, _missing(exchange, wanted, trades, seen))
+
+
+def _last_trades(
+    exchange: Exchange,
+    wanted: TradeRange,
+    trades: list[Trade],
+    seen: Sequence[Trade],
+    *,
+    is_cut: bool,
+) -> Fetched:
+    """Return what was traded up to the end of a listing, where the venue tells of it still.
+
+    Pages that reach back to what we hold are of the same listing. Others may be of the instrument
+    that the symbol names now: nothing is taken of them.
+    """
+    name = f"{exchange.name}'s REST"
+    if not seen:
+        return Fetched([], f"{name} keeps no past trades of {wanted.instrument}")
+    first = min(seen, key=_place)
+    held = None if wanted.from_sequence is None else wanted.from_sequence - 1
+    reaches = first.exchange_time <= wanted.from_time and (held is None or first.sequence <= held)
+    if not reaches:
+        told = f"{name} does not reach back to the last trade of {wanted.instrument} before its end"
+        return Fetched([], told)
+    return Fetched(trades, f"{name} has more than {MOST_PAGES} pages" if is_cut else "")
 
 
 async def _with_first_id(exchange: Exchange, get: Get, wanted: TradeRange) -> TradeRange:
@@ -108,6 +140,8 @@ async def _with_first_id(exchange: Exchange, get: Get, wanted: TradeRange) -> Tr
 
 
 def _with_both_sides(wanted: TradeRange) -> TradeRange:
+    if wanted.to_end and wanted.from_sequence is not None:
+        return msgspec.structs.replace(wanted, from_sequence=wanted.from_sequence - 1)
     if wanted.from_sequence is None or wanted.to_sequence is None:
         return wanted
     return msgspec.structs.replace(
@@ -122,6 +156,8 @@ def _place(trade: Trade) -> tuple[int, int, str]:
 
 
 def _is_inside(trade: Trade, wanted: TradeRange) -> bool:
+    if wanted.to_end and trade.exchange_time >= wanted.to_time:
+        return False
     if wanted.to_sequence is not None and trade.sequence > wanted.to_sequence:
         return False
     if wanted.from_sequence is not None:
@@ -257,6 +293,10 @@ class Mender:
 
     def _close(self, gap: Gap, wanted: TradeRange, trades: Sequence[Trade], number: int) -> None:
         """Say that a gap is repaired, and which of its ids the venue never gave."""
+        if wanted.to_end and wanted.from_sequence is not None and trades:
+            wanted = msgspec.structs.replace(
+                wanted, to_sequence=max(trade.sequence for trade in trades)
+            )
         unused = _unused(wanted, trades)
         whole = not trades and bool(unused)
         how = f"fetched {number} over REST" if number else "nothing missed"

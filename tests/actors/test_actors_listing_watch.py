@@ -11,7 +11,7 @@ import pytest
 from engine.actors import connections
 from engine.actors.connections import Connections
 from engine.actors.listing_watch import ListingWatch, named_now
-from engine.clock import NS_PER_S, DataClock
+from engine.clock import NS_PER_S, SKEW_NS, DataClock
 from engine.domain.market import Listing, SymbolMetadata
 from engine.errors import StoreUnavailable, VenueError
 from engine.exchanges.listings import ABSENT_NS
@@ -161,6 +161,9 @@ class Looks:
         self.answers = list(answers)
         self.times: list[float] = []
 
+    def ended_at(self, instrument: str) -> int | None:
+        return NOW
+
     async def look(self) -> dict[str, Listing]:
         self.times.append(asyncio.get_running_loop().time())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -176,6 +179,11 @@ class Loop:
         self.unlisted = asyncio.Event()
         self.unlisted.set()
         self.calls: list[tuple[str, ...]] = []
+        self.left: list[tuple[str, int | None]] = []
+        self.channels = ("trades",)
+
+    def leaves(self, instrument: str, ended_at: int | None) -> None:
+        self.left.append((instrument, ended_at))
 
     def delist(self, instrument: str) -> None:
         self.calls.append(("delist", instrument))
@@ -212,5 +220,30 @@ async def test_connections_follow_the_list_and_look_no_more_often_than_they_may(
         ("relist", "LUNA-USDT", "LUNA~2-USDT"),
         ("relist", "LUNA~2-USDT", "LUNA~2-USDT"),
     ]
+    # When it was delisted, and, before it was replaced, once more.
+    assert loop.left == [("LUNA-USDT", NOW)] * 2
     pauses = [after - before for before, after in zip(looks.times, looks.times[1:], strict=False)]
     assert min(pauses) >= 0.02
+
+
+async def test_watch_names_what_configured_instruments_were_called_and_are_no_more() -> None:
+    def ended(instrument: str, at: int) -> Listing:
+        row = listed(instrument, "delisted")
+        return msgspec.structs.replace(row, delisted_at=at, valid_from=NOW + 1)
+
+    luna = [listed("LUNA-USDT"), ended("LUNA-USDT", NOW - 90 * NS_PER_S)]
+    again = msgspec.structs.replace(listed("LUNA~2-USDT"), listed_at=NOW - 85 * NS_PER_S)
+    ftt = [listed("FTT-USDT"), ended("FTT-USDT", NOW)]
+    known = [*luna, again, *ftt, listed("BTC-USDT")]
+    rest = Rest(symbol("BTC-USDT"), symbol("LUNA-USDT"))
+    watching = watch(rest, Reader(*known), Writer(), DataClock(NOW + 2))
+    configured = ["BTC-USDT", "LUNA-USDT", "FTT-USDT"]
+    assert watching.left(configured) == ()
+    await watching.look()
+    assert watching.left(configured) == ("FTT-USDT", "LUNA-USDT")
+    assert watching.left(["BTC-USDT"]) == ()
+    assert watching.reused(["LUNA-USDT", "LUNA~2-USDT", "FTT-USDT", "NO-USDT"]) == {"LUNA-USDT"}
+    assert watching.ended_at("FTT-USDT") == NOW + SKEW_NS
+    assert watching.ended_at("LUNA-USDT") == NOW - 85 * NS_PER_S, "its symbol was used again"
+    assert watching.ended_at("LUNA~2-USDT") is None
+    assert watching.ended_at("BTC-USDT") is None

@@ -129,6 +129,12 @@ def whole(world: ChaosWorld, what: str) -> None:
     until(f"after {what} all is stored", lambda: world.differences(end), 90.0)
 
 
+def has_closed_gap(world: ChaosWorld, instrument: str, cause: str) -> bool:
+    """Whether a gap of an instrument's trades was opened for a cause, and is closed."""
+    found = [gap for gap in world.gaps() if (gap.instrument, gap.cause) == (instrument, cause)]
+    return any(gap.repaired_at is not None for gap in found)
+
+
 def test_chaos_venues_that_misbehave_in_every_way(
     world: ChaosWorld, memory: dict[str, int]
 ) -> None:
@@ -159,12 +165,15 @@ def test_chaos_loss_of_a_node(world: ChaosWorld, dice: random.Random) -> None:
 
 def test_chaos_reused_ticker_is_another_instrument(world: ChaosWorld) -> None:
     world.venues.order("delist", exchange="okx", instrument="ETH-USDT")
-    wait(5.0)
+    # A stall may have swallowed the last trades, and no later one will show it.
+    until("its last trades are there", lambda: has_closed_gap(world, "ETH-USDT", "delisting"))
     world.venues.order("relist", exchange="okx", instrument="ETH-USDT")
     wait(8.0)
     whole(world, "a delisting and a reused ticker")
     names = {market.instrument for market in world.markets() if market.exchange == "okx"}
     assert {"ETH-USDT", "ETH~2-USDT"} <= names
+    world.kill("stream-okx-0")
+    whole(world, "the death of a stream whose ticker was reused")
 
 
 def test_chaos_ends_whole_and_verified(

@@ -7,9 +7,9 @@ import pytest
 from exchanges_fakes import NOW, RememberingSink, streaming, venue
 from websockets.asyncio.server import ServerConnection
 
-from engine.clock import DataClock
+from engine.clock import SKEW_NS, DataClock
 from engine.config import ExchangeConfig
-from engine.domain.market import DeadLetter, Gap, Trade
+from engine.domain.market import DeadLetter, Gap, Trade, TradeRange
 from engine.exchanges import intake as intake_module
 from engine.exchanges.feeds import FeedLedger
 from engine.exchanges.intake import Intake, Line
@@ -106,9 +106,48 @@ def test_ledger_revived_instrument_counts_from_its_next_trade_and_can_be_stale()
     assert [gap.cause for gap in ledger.take_changes()] == ["stale"]
 
 
+def test_ledger_instrument_that_leaves_has_its_last_trades_looked_for_once() -> None:
+    ledger = ledger_with(trade(8), trade(9, 1.0))
+    ledger.leaves(OLD, None, NOW + 5 * S)
+    ledger.leaves(OLD, None, NOW + 6 * S)
+    (gap,) = ledger.take_changes()
+    assert (gap.cause, gap.channel, gap.repaired_at) == ("delisting", "trades", None)
+    assert (gap.from_sequence, gap.to_sequence, gap.from_time) == (10, None, NOW + S)
+    assert gap.to_time == NOW + 5 * S + SKEW_NS
+    assert ledger.wanted(gap) == TradeRange(OLD, 10, None, gap.from_time, gap.to_time, True)
+
+
+def test_ledger_last_trades_are_wanted_up_to_the_known_end() -> None:
+    ledger = ledger_with(trade(9))
+    ledger.leaves(OLD, NOW + 3 * S, NOW + 5 * S)
+    (gap,) = ledger.take_changes()
+    assert gap.to_time == NOW + 3 * S
+
+
+def test_ledger_trade_behind_the_last_ones_has_them_looked_for_again() -> None:
+    ledger = ledger_with(trade(9))
+    ledger.leaves(OLD, None, NOW + 5 * S)
+    (first,) = ledger.take_changes()
+    assert ledger.fill(first, [trade(10, 1.0)]) == [trade(10, 1.0)]
+    ledger.leaves(OLD, None, NOW + 6 * S)
+    assert ledger.take_changes() == [], "they were fetched"
+    assert ledger.accept(trade(11, 7.0))
+    ledger.leaves(OLD, None, NOW + 8 * S)
+    (second,) = ledger.take_changes()
+    assert (second.from_sequence, second.from_time) == (12, NOW + 7 * S)
+    assert second.gap_id != first.gap_id
+
+
+def test_ledger_market_without_trades_has_no_last_ones() -> None:
+    ledger = ledger_with()
+    ledger.leaves(OLD, None, NOW)
+    assert ledger.take_changes() == []
+
+
 def test_ledger_changes_of_instruments_that_it_does_not_know_do_nothing() -> None:
     ledger = ledger_with(trade(1))
     ledger.end("ETH-USDT", NOW)
+    ledger.leaves("ETH-USDT", None, NOW)
     ledger.revive("ETH-USDT", NOW)
     assert ledger.take_changes() == []
 

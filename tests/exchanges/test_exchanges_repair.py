@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from exchanges_fakes import NOW, RememberingSink, streaming, trade_frame, venue
 from websockets.asyncio.server import ServerConnection
@@ -106,6 +107,54 @@ async def test_fetch_without_counted_ids_is_whole_when_the_pages_reach_around_it
     assert (await fetched(held[:7], wanted))[1], "it does not reach behind the range"
     assert (await fetched(held[5:], wanted))[1], "it does not reach before the range"
     assert "keeps no past trades" in (await fetched([], wanted))[1]
+
+
+ENDED = TradeRange("BTC-USDT", 8, None, NOW + 7 * S, NOW + 20 * S, to_end=True)
+"""Trades 1 to 7 are held, the last at seven seconds; trading ended within twenty."""
+
+
+@pytest.mark.parametrize("last", [7, 8, 12])
+async def test_fetch_to_the_end_of_a_listing_is_whole_when_it_reaches_what_is_held(
+    last: int,
+) -> None:
+    held = [trade(n) for n in range(1, last + 1)]
+    assert await fetched(held, ENDED) == ([str(n) for n in range(8, last + 1)], "")
+    uncounted = [trade(n, sequence=0) for n in range(1, last + 1)]
+    wanted = msgspec.structs.replace(ENDED, from_sequence=None)
+    assert await fetched(uncounted, wanted) == ([str(n) for n in range(7, last + 1)], "")
+
+
+async def test_fetch_to_the_end_of_a_listing_takes_nothing_behind_it() -> None:
+    held = [trade(n) for n in range(1, 30)]
+    assert await fetched(held, ENDED) == ([str(n) for n in range(8, 20)], "")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [ENDED, msgspec.structs.replace(ENDED, from_sequence=None)],
+    ids=["counted", "not counted"],
+)
+async def test_fetch_to_the_end_takes_nothing_of_the_instrument_that_the_symbol_names_now(
+    wanted: TradeRange,
+) -> None:
+    is_counted = wanted.from_sequence is not None
+    anew = [trade(n, sequence=n * is_counted, at=NOW + (3 + n) * S) for n in range(7, 11)]
+    ids, problem = await fetched(anew, wanted)
+    assert ids == []
+    assert (
+        problem == "paged's REST does not reach back to the last trade of BTC-USDT before its end"
+    )
+    assert "keeps no past trades" in (await fetched([], wanted))[1]
+
+
+async def test_fetch_to_the_end_that_does_not_come_to_it_is_not_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repair, "MOST_PAGES", 2)
+    held = [trade(n) for n in range(1, 16)]
+    ids, problem = await fetched(held, ENDED)
+    assert ids == [str(n) for n in range(8, 13)]
+    assert problem == "paged's REST has more than 2 pages"
 
 
 # -- in the stream -------------------------------------------------------------------------

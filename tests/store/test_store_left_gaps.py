@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from store_samples import HOUR, T0, trade, uncounted
 
-from engine.actors.left_gaps import LOOK_BACK_NS, ended, left_holes
+from engine.actors.left_gaps import LOOK_BACK_NS, ended, left_endings, left_holes
+from engine.clock import SKEW_NS
 from engine.domain.market import UNUSED_IDS, Gap
+from engine.exchanges.feeds import delisting_gap
 from engine.store.client import Store
 
 NOW = T0 + HOUR
@@ -78,3 +81,25 @@ def test_ended_gap_is_over_and_never_ends_before_it_began() -> None:
     assert (closed.to_time, closed.repaired_at, closed.how) == (T0 + 7, T0 + 7, "restarted")
     early = ended(lasting, T0 - 1)
     assert (early.to_time, early.repaired_at) == (T0, T0 + 5)
+
+
+def test_left_endings_tell_of_what_was_delisted_while_nobody_looked(store: Store) -> None:
+    last = {"BTC-USDT": (7, T0 + 5), "LUNA-USDT": (0, T0 + 6)}
+    ends = {"LUNA-USDT": None, "FTT-USDT": NOW}
+    (gap,) = left_endings(store, "binance", last, ends, NOW)
+    assert (gap.instrument, gap.cause, gap.from_sequence) == ("LUNA-USDT", "delisting", None)
+    assert (gap.from_time, gap.to_time, gap.opened_at) == (T0 + 6, NOW + SKEW_NS, NOW)
+    (counted,) = left_endings(store, "binance", last, {"BTC-USDT": T0 + 9}, NOW)
+    assert (counted.from_sequence, counted.to_time) == (8, T0 + 9)
+
+
+@pytest.mark.parametrize(
+    "last", [T0 + 5, T0 + 9], ids=["the last that came", "one that it fetched"]
+)
+def test_left_endings_that_were_told_are_not_told_again(store: Store, last: int) -> None:
+    gap = delisting_gap("binance", "BTC-USDT", 7, T0 + 5, T0 + 9, NOW)
+    store.insert("feed_gaps", [msgspec.structs.replace(gap, repaired_at=NOW, how="fetched 1")])
+    ends = {"BTC-USDT": T0 + 9}
+    assert left_endings(store, "binance", {"BTC-USDT": (7, last)}, ends, NOW) == []
+    later = {"BTC-USDT": (9, T0 + 10)}
+    assert [each.from_sequence for each in left_endings(store, "binance", later, ends, NOW)] == [10]

@@ -336,6 +336,12 @@ def show_gaps(store: Store, start: int) -> list[str]:
     return [f"{len(mine)} gaps of the run are open"] if mine else []
 
 
+def _end(*_: object) -> None:
+    """End the engine and the simulator with the soak: a second signal must not cut that short."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the machine and the tables; return 1 where a goal was missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -343,8 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--instruments", type=int, default=1000, help="over all venues")
     parser.add_argument("--events", type=float, default=5000.0, help="trades and quotes a second")
     options = parser.parse_args(arguments)
-    # Who ends a soak early ends the engine and the simulator with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _end)
     print(describe_machine())
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         try:

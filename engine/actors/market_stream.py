@@ -63,6 +63,9 @@ QUIET_LAG_NS = 2_000 * NS_PER_MS
 HAND_OVER_S = 2.0
 """How long a stream that stops waits for the feature workers to take its last candles."""
 
+MARKETS_AT_ONCE = 20
+"""Markets whose forming candles are folded before frames that came meanwhile have their turn."""
+
 _received = attrgetter("receive_time")
 
 
@@ -133,6 +136,7 @@ class MarketStream(EngineActor):
         self._taken = Taken()
         self._venue = VenueEndpoint()
         self._closed: list[Candle] = []
+        self._ticking = asyncio.Lock()
         self._books: list[BookSnapshot] = []
         self._touched: set[str] = set()
         self._last_receive: dict[str, int] = {}
@@ -422,16 +426,21 @@ class MarketStream(EngineActor):
 
     async def _tick(self, watermark: int) -> None:
         """Close what is over, write it, publish it, and hand it on."""
-        closed, self._closed = self._closed, []
-        books, self._books = self._books, []
-        closed += self._builder.advance(watermark)
+        async with self._ticking:  # one after the other: candles are handed on in their order
+            await self._close_and_tell(watermark)
+
+    async def _close_and_tell(self, watermark: int) -> None:
+        # They stay where `_write_candles` finds them until they are handed on.
+        self._closed += self._builder.advance(watermark)
         touched, self._touched = self._touched, set()
         wanted = self._config.features.timeframes
-        forming = [
-            candle
-            for instrument in sorted(touched)
-            for candle in self._builder.forming(instrument, wanted)
-        ]
+        forming: list[Candle] = []
+        for number, instrument in enumerate(sorted(touched)):
+            forming += self._builder.forming(instrument, wanted)
+            if number % MARKETS_AT_ONCE == MARKETS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        closed, self._closed = self._closed, []
+        books, self._books = self._books, []
         for feed in self._feeds:
             feed.offer(
                 closed,

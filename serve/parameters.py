@@ -118,7 +118,7 @@ def near_instruments(wanted: str, names: list[str]) -> list[str]:
     return list(dict.fromkeys([*joined, *of_base, *alike]))[:5]
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:  # else it runs in a thread
     """Refuse query parameters that the route does not have, and those given twice.
 
     A misspelt filter that is silently ignored answers another question than was asked.

@@ -29,8 +29,11 @@ VERSIONS_TIMEOUT_S = 0.5
 """How long `/v1/status` waits for the models' versions."""
 
 
-def serving(request: Request) -> ServingState:
-    """Return the state that the application was made with."""
+async def serving(request: Request) -> ServingState:
+    """Return the state that the application was made with.
+
+    Asynchronous though it waits for nothing: FastAPI runs others in a thread, for each request.
+    """
     state: ServingState = request.app.state.serving
     return state
 

@@ -30,6 +30,9 @@ NAME = "sentiment-"
 LOOK_EVERY_S = 1.0
 """How often the replicas are looked up, and asked for the versions of their models."""
 
+LONGEST_UNSEEN_S = 5.0
+"""After this long without a look a call waits for one; before, it goes on with what is known."""
+
 GREETING_S = 0.5
 """How long a look waits for the answer of a replica that is known; it may be busy."""
 
@@ -89,7 +92,7 @@ class SentimentPool:
         return next(iter((await self.versions()).values()))
 
     async def versions(self) -> Versions:
-        """Return the models' versions, as of a second ago at most."""
+        """Return the models' versions: as of a second or two ago, while there are calls."""
         await self._answering()
         return self._versions
 
@@ -162,11 +165,15 @@ class SentimentPool:
     # Who runs ----------------------------------------------------------------------------
 
     async def _answering(self, deadline: float | None = None) -> None:
-        """Return as soon as there is a replica that answers, looked up a second ago at most."""
+        """Return as soon as there is a replica that answers, looked up some seconds ago at most."""
         until = time.monotonic() + self._patience_s if deadline is None else deadline
         while not self._replicas or time.monotonic() - self._looked_at > LOOK_EVERY_S:
             if self._looking is None:
                 self._looking = asyncio.create_task(self._look())
+                self._looking.add_done_callback(_retrieved)
+            # One call in a second would wait for replicas that are busy, and be the slowest.
+            if self._replicas and time.monotonic() - self._looked_at < LONGEST_UNSEEN_S:
+                return
             await asyncio.shield(self._looking)
             if self._replicas:
                 return
@@ -200,3 +207,9 @@ class SentimentPool:
             self._replicas.pop(name, None)
         finally:
             del self._greetings[name]
+
+
+def _retrieved(looking: asyncio.Task[None]) -> None:
+    """Take note of how a look ended: whoever waited for it was told."""
+    if not looking.cancelled():
+        looking.exception()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -251,7 +252,28 @@ async def test_pool_learns_of_a_version_that_others_loaded(
     for actor in world.actors.values():
         actor.version = "lexicon-9"
     monkeypatch.setattr(sentiment_pool, "LOOK_EVERY_S", 0.0)
-    assert await world.pool.versions() == {"lexicon": "lexicon-9"}
+    async with asyncio.timeout(5):
+        while await world.pool.versions() != {"lexicon": "lexicon-9"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def test_pool_call_does_not_wait_for_a_look_while_replicas_are_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.found("sentiment-0", "sentiment-1")
+    monkeypatch.setattr(sentiment_pool, "LOOK_EVERY_S", 0.0)
+    asked = []
+
+    def never(name: str) -> None:
+        asked.append(name)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(world.pool, "_find", never)
+    assert await asyncio.wait_for(world.pool.model(), 0.1) == "lexicon-1"
+    monkeypatch.setattr(sentiment_pool, "LONGEST_UNSEEN_S", 0.0)
+    with pytest.raises(SentimentUnavailable):
+        await world.pool.model()
+    assert asked[0] == "sentiment-0"
 
 
 # How many ---------------------------------------------------------------------------------

@@ -109,9 +109,8 @@ class Connections:
                 continue
             for first, name in following.items():
                 row = listed.get(first_generation(first))
-                if row is not None and (row.instrument != name or has_left(row)):
-                    is_final = row.instrument == name and row.status == "delisted"
-                    self._leaves(name, listings.ended_at(name), is_final=is_final)
+                if row is None or row.instrument != name or has_left(row):
+                    self._leaves(name, listings.ended_at(name))
                 if row is None or row.status == "delisted":
                     self._delist(name)
                 elif row.instrument != name or row.status == "trading":
@@ -120,9 +119,9 @@ class Connections:
             # While a delisted instrument trades on, every trade of it asks for a look.
             await asyncio.sleep(LISTINGS_RETRY_S)
 
-    def _leaves(self, name: str, ended_at: int | None, *, is_final: bool) -> None:
+    def _leaves(self, name: str, ended_at: int | None) -> None:
         for loop in self._trading():
-            loop.leaves(name, ended_at, is_final=is_final)
+            loop.leaves(name, ended_at)
 
     def _delist(self, name: str) -> None:
         for loop in self._loops:

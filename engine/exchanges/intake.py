@@ -478,9 +478,9 @@ class Intake:
             self.ledger.end(instrument, self.now())
             self._collect_gaps()
 
-    def leaves(self, instrument: str, ended_at: int | None, *, is_final: bool) -> None:
+    def leaves(self, instrument: str, ended_at: int | None) -> None:
         """Have the last trades of an instrument looked for (`FeedLedger.leaves`)."""
-        self.ledger.leaves(instrument, ended_at, self.now(), is_final=is_final)
+        self.ledger.leaves(instrument, ended_at, self.now())
         self._collect_gaps()
 
     def relist(self, instrument: str, successor: str) -> None:
@@ -494,8 +494,6 @@ class Intake:
             What its symbol names now; the same where the delisting was taken back.
         """
         if instrument not in self._delisted and successor == instrument:
-            self.ledger.stays(instrument, self.now())
-            self._collect_gaps()
             return
         held = self._delisted.pop(instrument, [])
         now = self.now()

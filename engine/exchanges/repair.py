@@ -31,9 +31,6 @@ and a venue may be busy. Behind the last it is said why the gap is open, and tri
 
 LATER_S = 300.0
 
-SUCCESSOR_NS = 60 * NS_PER_S
-"""A trade whose id is missing, and so much later than the first behind the gap, is not of it."""
-
 SETTLED_NS = 2 * NS_PER_S
 """Younger trades are not audited: they may still be on their way over the stream."""
 
@@ -94,11 +91,8 @@ async def fetch_trades(
         page = exchange.parse_trades(body, wanted.instrument, now())
         if not page:
             break
-        page_of_it = [trade for trade in page if not _is_anothers(trade, wanted)]
-        if page_of_it:
-            seen += [min(page_of_it, key=_place), max(page_of_it, key=_place)]
-            seen.append(min(page_of_it, key=_sequence))
-        for trade in page_of_it:
+        seen += [min(page, key=_place), max(page, key=_place)]
+        for trade in page:
             if _is_inside(trade, wanted):
                 found.setdefault(trade.trade_id, trade)
     trades = sorted(found.values(), key=_place)
@@ -123,9 +117,10 @@ def _last_trades(
     name = f"{exchange.name}'s REST"
     if not seen:
         return Fetched([], f"{name} keeps no past trades of {wanted.instrument}")
+    first = min(seen, key=_place)
     held = None if wanted.from_sequence is None else wanted.from_sequence - 1
-    reaches = min(trade.exchange_time for trade in seen) <= wanted.from_time
-    if not reaches or (held is not None and min(map(_sequence, seen)) > held):
+    reaches = first.exchange_time <= wanted.from_time and (held is None or first.sequence <= held)
+    if not reaches:
         told = f"{name} does not reach back to the last trade of {wanted.instrument} before its end"
         return Fetched([], told)
     return Fetched(trades, f"{name} has more than {MOST_PAGES} pages" if is_cut else "")
@@ -158,19 +153,6 @@ def _with_both_sides(wanted: TradeRange) -> TradeRange:
 
 def _place(trade: Trade) -> tuple[int, int, str]:
     return trade.exchange_time, trade.sequence, trade.trade_id
-
-
-def _sequence(trade: Trade) -> int:
-    return trade.sequence
-
-
-def _is_anothers(trade: Trade, wanted: TradeRange) -> bool:
-    """Whether a trade bears an id of the range, or near it, long after the range was over.
-
-    Then the symbol names another instrument now, whose ids have come as far.
-    """
-    is_late = trade.exchange_time > wanted.to_time + SUCCESSOR_NS
-    return is_late and wanted.to_sequence is not None
 
 
 def _is_inside(trade: Trade, wanted: TradeRange) -> bool:
@@ -306,7 +288,6 @@ class Mender:
         number = intake.fill(gap, fetched.trades)
         self._count(number)
         if not fetched.problem and self._waiting.pop(gap.gap_id, None) is not None:
-            intake.ledger.repaired(gap)
             self._close(gap, wanted, fetched.trades, number)
         return fetched.problem
 

@@ -248,9 +248,9 @@ class StreamLoop:
         self._intake.offered(self._primary[1], trades)
         return True
 
-    def leaves(self, instrument: str, ended_at: int | None, *, is_final: bool) -> None:
+    def leaves(self, instrument: str, ended_at: int | None) -> None:
         """Fetch an instrument's last trades: its venue does not list it (`FeedLedger.leaves`)."""
-        self._intake.leaves(instrument, ended_at, is_final=is_final)
+        self._intake.leaves(instrument, ended_at)
 
     def delist(self, instrument: str) -> None:
         """Expect nothing more of an instrument (`Intake.delist`)."""

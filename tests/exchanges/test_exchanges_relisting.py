@@ -138,47 +138,6 @@ def test_ledger_trade_behind_the_last_ones_has_them_looked_for_again() -> None:
     assert second.gap_id != first.gap_id
 
 
-def test_ledger_certain_delisting_has_the_last_trades_looked_for_once_more() -> None:
-    ledger = ledger_with(trade(9))
-    for number, is_final in enumerate([False, False, True, True, False]):
-        ledger.leaves(OLD, None, NOW + number * S, is_final=is_final)
-    assert [gap.opened_at for gap in ledger.take_changes()] == [NOW, NOW + 2 * S]
-
-
-def test_ledger_instrument_that_stays_after_all_needs_no_last_trades() -> None:
-    ledger = ledger_with(trade(9))
-    ledger.leaves(OLD, None, NOW)
-    ledger.stays(OLD, NOW + S)
-    ledger.stays(OLD, NOW + 2 * S)
-    told, closed = ledger.take_changes()
-    assert (closed.gap_id, closed.how, closed.repaired_at) == (
-        told.gap_id,
-        "listed again",
-        NOW + S,
-    )
-    ledger.leaves(OLD, None, NOW + 3 * S)
-    (again,) = ledger.take_changes()
-    ledger.repaired(again)
-    ledger.stays(OLD, NOW + 4 * S)
-    assert ledger.take_changes() == [], "it was fetched"
-
-
-def test_ledger_last_trades_that_the_stream_brought_too_are_not_fresh() -> None:
-    ledger = ledger_with(trade(9))
-    ledger.leaves(OLD, None, NOW)
-    (gap,) = ledger.take_changes()
-    assert ledger.accept(trade(10, 1.0))
-    assert ledger.fill(gap, [trade(10, 1.0), trade(11, 2.0)]) == [trade(11, 2.0)]
-
-
-def test_intake_that_is_told_an_instrument_trades_closes_the_question() -> None:
-    intake, line = intake_of()
-    intake.take(line, [trade(9)])
-    intake.leaves(OLD, None, is_final=False)
-    intake.relist(OLD, OLD)
-    assert [gap.how for gap in gaps(intake)] == ["", "listed again"]
-
-
 def test_ledger_market_without_trades_has_no_last_ones() -> None:
     ledger = ledger_with()
     ledger.leaves(OLD, None, NOW)
@@ -189,7 +148,6 @@ def test_ledger_changes_of_instruments_that_it_does_not_know_do_nothing() -> Non
     ledger = ledger_with(trade(1))
     ledger.end("ETH-USDT", NOW)
     ledger.leaves("ETH-USDT", None, NOW)
-    ledger.stays("ETH-USDT", NOW)
     ledger.revive("ETH-USDT", NOW)
     assert ledger.take_changes() == []
 

@@ -147,19 +147,6 @@ async def test_fetch_to_the_end_takes_nothing_of_the_instrument_that_the_symbol_
     assert "keeps no past trades" in (await fetched([], wanted))[1]
 
 
-async def test_fetch_to_the_end_is_not_misled_by_ids_that_do_not_follow_time() -> None:
-    held = [trade(7), trade(8, at=NOW + 6 * S), trade(9)]
-    assert await fetched(held, ENDED) == (["8", "9"], "")
-
-
-async def test_fetch_takes_no_ids_that_another_instrument_uses_again() -> None:
-    day = 86_400 * S
-    anew = [trade(n, at=NOW + day + n * S) for n in range(1, 30)]
-    wanted = TradeRange("BTC-USDT", 8, 11, NOW, NOW + 20 * S)
-    ids, problem = await fetched(anew, wanted)
-    assert (ids, problem) == ([], "paged's REST gave 0 of the 4 trades 8 to 11")
-
-
 async def test_fetch_to_the_end_that_does_not_come_to_it_is_not_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

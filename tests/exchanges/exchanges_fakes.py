@@ -67,7 +67,7 @@ class RememberingSink:
         return sum(isinstance(event, Heartbeat) for event in self.received)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not condition():
                 await self._changed.wait()
                 self._changed.clear()

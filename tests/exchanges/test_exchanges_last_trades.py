@@ -32,7 +32,7 @@ async def test_stream_last_trades_that_a_stall_swallowed_are_fetched(
 ) -> None:
     monkeypatch.setattr(repair, "ROUND_PAUSES_S", (0.1,) * 20)
     instrument, clock = MARKETS[name], SystemClock()
-    config = SimulatorConfig(trades_per_second=400.0)
+    config = SimulatorConfig(trades_per_second=600.0)
     venues = SimulatedVenues(config, clock, {name: [instrument]})
     ws_url, rest_url = (await venues.start()).exchanges[name]
     adapter, sink = exchange(name), RememberingSink()
@@ -53,7 +53,7 @@ async def test_stream_last_trades_that_a_stall_swallowed_are_fetched(
         await sink.until(lambda: len(sink.ids) >= 5 and not sink.open_gaps)
         venues.stall(name, 60.0)
         before = len(happened())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while len(happened()) < before + 4:  # noqa: ASYNC110 - a market sets no event
                 await asyncio.sleep(0.05)
         venues.delist(name, instrument)

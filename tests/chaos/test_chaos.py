@@ -126,7 +126,7 @@ def whole(world: ChaosWorld, what: str) -> None:
     """Wait until all that happened up to now is stored, once, with its candles."""
     wait(3.0)
     end = SystemClock().now_ns() - 2 * NS_PER_S
-    # A lost node's actors come up side by side: on a slow machine that alone takes a minute.
+    # Longer than a start on a slow machine takes.
     until(f"after {what} all is stored", lambda: world.differences(end), 180.0)
 
 

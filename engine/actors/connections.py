@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.actors.listing_watch import ListingWatch
 from engine.domain.instrument import first_generation
-from engine.domain.market import Channel, Gap, GapCause, Trade
+from engine.domain.market import Channel, Gap, GapCause, Listing, Trade
 from engine.errors import StoreError, VenueError
 from engine.exchanges.base import Exchange
 from engine.exchanges.listings import has_left
@@ -109,27 +109,28 @@ class Connections:
                 continue
             for first, name in following.items():
                 row = listed.get(first_generation(first))
-                if row is None or row.instrument != name or has_left(row):
-                    self._leaves(name, listings.ended_at(name))
+                if row is not None and (row.instrument != name or has_left(row)):
+                    is_final = row.instrument == name and row.status == "delisted"
+                    self._leaves(name, listings.ended_at(name), is_final=is_final)
                 if row is None or row.status == "delisted":
                     self._delist(name)
                 elif row.instrument != name or row.status == "trading":
-                    self._relist(name, row.instrument)
+                    self._relist(name, row)
                     following[first] = row.instrument
             # While a delisted instrument trades on, every trade of it asks for a look.
             await asyncio.sleep(LISTINGS_RETRY_S)
 
-    def _leaves(self, name: str, ended_at: int | None) -> None:
+    def _leaves(self, name: str, ended_at: int | None, *, is_final: bool) -> None:
         for loop in self._trading():
-            loop.leaves(name, ended_at)
+            loop.leaves(name, ended_at, is_final=is_final)
 
     def _delist(self, name: str) -> None:
         for loop in self._loops:
             loop.delist(name)
 
-    def _relist(self, name: str, successor: str) -> None:
+    def _relist(self, name: str, row: Listing) -> None:
         for loop in self._loops:
-            loop.relist(name, successor)
+            loop.relist(name, row.instrument, row.listed_at)
 
     async def _until_due(self, every_s: float) -> None:
         """Wait until the time has come, or a delisted instrument trades."""

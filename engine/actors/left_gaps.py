@@ -89,7 +89,8 @@ def left_endings(
         sequence, time = last_trades[instrument]
         gaps = find_gaps(store, Selection(exchange, instrument), ("trades",))
         # The last trade may itself have been fetched for such a gap.
-        if not any(gap.cause == "delisting" and (gap.to_time or 0) >= time for gap in gaps):
+        over = max(time, end or 0)
+        if not any(gap.cause == "delisting" and (gap.to_time or 0) >= over for gap in gaps):
             found.append(delisting_gap(exchange, instrument, sequence or None, time, end, now))
     return found
 

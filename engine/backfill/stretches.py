@@ -56,7 +56,12 @@ def lacking(
     ]
     told = [gap for gap in gaps if gap.repaired_at is None or _MARK in gap.gap_id]
     open_gaps = [
-        gap for gap in gaps if gap.repaired_at is None and not (live and gap.to_time is None)
+        gap
+        for gap in gaps
+        if gap.repaired_at is None
+        and not (live and gap.to_time is None)
+        # No trade follows to show that all before it came: only a stream can prove these.
+        and gap.cause != "delisting"
     ]
     held = count_trades(store, market, 0, LATEST)
     found = [*open_gaps, *_ends(market, held, told, start, end, now, live=live)]

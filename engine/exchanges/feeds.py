@@ -109,8 +109,11 @@ class _Feed:
     """Whether the next trade is the first since a restart."""
     ended: bool = False
     """Delisted: nothing is expected of it."""
-    closing: int | None = None
-    """`complete_to` when the last trades before a delisting were asked for."""
+    closing: tuple[int | None, bool] = (None, False)
+    """`complete_to` when the last trades before a delisting were asked for, and whether the
+    delisting was certain."""
+    leaving: Gap | None = None
+    """The gap of that question, while it is not answered."""
     holes: list[_Hole] = field(default_factory=list)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
     """Ids of a market whose venue does not count."""
@@ -199,11 +202,14 @@ class FeedLedger:
                 self._close(feed, now, now, "delisted")
                 feed.ended = True
 
-    def leaves(self, instrument: str, ended_at: int | None, now: int) -> None:
-        """Have an instrument's last trades looked for: its venue does not list it any more.
+    def leaves(
+        self, instrument: str, ended_at: int | None, now: int, *, is_final: bool = False
+    ) -> None:
+        """Have an instrument's last trades looked for: it does not trade, or is not listed.
 
-        No trade that follows can show that one is missing, so REST is asked, once for each time
-        that it leaves.
+        No trade that follows can show that one is missing, so REST is asked: once behind each
+        last trade, and once more when it is certain that no other will come, for a venue may take
+        a symbol from its list before its trading ends.
 
         Parameters
         ----------
@@ -213,16 +219,41 @@ class FeedLedger:
             The end of its trading, excluded, by the venue's clock; None where it is not known.
         now
             UTC nanoseconds.
+        is_final
+            Whether it is delisted for good, and its symbol names nothing else yet.
         """
         feed = self._trades.get(instrument)
         if feed is None or not feed.live or feed.complete_to is None:
             return
-        if feed.closing == feed.complete_to:
+        asked_for, was_final = feed.closing
+        if asked_for == feed.complete_to and (was_final or not is_final):
             return
-        feed.closing = feed.complete_to
-        self.changes.append(
-            delisting_gap(self._exchange, instrument, feed.last_id, feed.complete_to, ended_at, now)
+        feed.closing = feed.complete_to, is_final
+        feed.leaving = delisting_gap(
+            self._exchange, instrument, feed.last_id, feed.complete_to, ended_at, now
         )
+        self.changes.append(feed.leaving)
+
+    def stays(self, instrument: str, now: int) -> None:
+        """Take note that an instrument trades, though it had seemed to leave.
+
+        What came meanwhile its ids and breaks show, as ever.
+        """
+        feed = self._trades.get(instrument)
+        if feed is None:
+            return
+        feed.closing = (None, False)
+        if feed.leaving is not None:
+            self.changes.append(
+                msgspec.structs.replace(feed.leaving, repaired_at=now, how="listed again")
+            )
+            feed.leaving = None
+
+    def repaired(self, gap: Gap) -> None:
+        """Take note that somebody has fetched all of a gap's trades."""
+        feed = self._trades.get(gap.instrument)
+        if feed is not None and feed.leaving is not None and feed.leaving.gap_id == gap.gap_id:
+            feed.leaving = None
 
     def revive(self, instrument: str, now: int) -> None:
         """Expect data of an instrument again: its delisting was taken back.
@@ -235,6 +266,7 @@ class FeedLedger:
                 feed.ended = False
                 feed.since = now
                 feed.last_id, feed.holes = None, []
+                feed.closing = (None, False)
 
     def _resume(self, instrument: str, sequence: int, exchange_time: int) -> None:
         feed = self._trades.get(instrument)
@@ -343,8 +375,6 @@ class FeedLedger:
             if trade.sequence:
                 self._remember_id(feed, trade.sequence)
             self._drop_filled(feed, trade.receive_time)
-        if gap.cause == "delisting":
-            feed.closing = feed.complete_to  # what came meanwhile is no news
         return fresh
 
     def _fills(self, feed: _Feed, own: _Hole | None, gap: Gap, trade: Trade) -> bool:
@@ -359,10 +389,8 @@ class FeedLedger:
         if feed.last_id is None or not feed.first_id <= sequence <= feed.last_id:
             return True
         # A gap that an earlier process left: the store knows which of its ids are there.
-        high = gap.to_sequence or sequence
-        return (
-            own is None and gap.from_sequence is not None and gap.from_sequence <= sequence <= high
-        )
+        low, high = gap.from_sequence, gap.to_sequence
+        return own is None and low is not None and high is not None and low <= sequence <= high
 
     def audit(
         self, instrument: str, trades: Sequence[Trade], now: int
@@ -377,6 +405,8 @@ class FeedLedger:
         feed = self._trades.get(instrument)
         if feed is None or not feed.live or feed.open is not None or feed.first_time is None:
             return [], None
+        if feed.ended:
+            return [], None  # its symbol may name another instrument
         first = feed.first_time
         fresh = [
             trade
@@ -590,7 +620,7 @@ def delisting_gap(
     """
     end = now + SKEW_NS if ended_at is None else ended_at
     return Gap(
-        gap_id=f"{exchange}:{instrument}:trades:delisting:{complete_to}",
+        gap_id=f"{exchange}:{instrument}:trades:delisting:{now}",
         exchange=exchange,
         instrument=instrument,
         channel="trades",

@@ -478,12 +478,12 @@ class Intake:
             self.ledger.end(instrument, self.now())
             self._collect_gaps()
 
-    def leaves(self, instrument: str, ended_at: int | None) -> None:
+    def leaves(self, instrument: str, ended_at: int | None, *, is_final: bool) -> None:
         """Have the last trades of an instrument looked for (`FeedLedger.leaves`)."""
-        self.ledger.leaves(instrument, ended_at, self.now())
+        self.ledger.leaves(instrument, ended_at, self.now(), is_final=is_final)
         self._collect_gaps()
 
-    def relist(self, instrument: str, successor: str) -> None:
+    def relist(self, instrument: str, successor: str, listed_at: int | None) -> None:
         """Take the trades of an instrument's symbol for those of `successor` from now on.
 
         Parameters
@@ -492,24 +492,32 @@ class Intake:
             What was delisted.
         successor
             What its symbol names now; the same where the delisting was taken back.
+        listed_at
+            When the trading of `successor` began, by the venue's clock; None where it does not
+            say. What was held of an earlier time is still the instrument's.
         """
         if instrument not in self._delisted and successor == instrument:
+            self.ledger.stays(instrument, self.now())
+            self._collect_gaps()
             return
         held = self._delisted.pop(instrument, [])
         now = self.now()
         if successor == instrument:
             self.ledger.revive(instrument, now)
         else:
-            # One look may see both: that it was delisted, and that its symbol is used again.
-            self.ledger.end(instrument, now)
             self._instruments = [n for n in self._instruments if n != instrument] + [successor]
             self._exchange.track([successor])
             self._successors[instrument] = successor
             self.ledger.add(successor, now)
         for trade in held:
-            renamed = msgspec.structs.replace(trade, instrument=successor)
-            if self.ledger.accept(renamed):
-                self.events.append(renamed)
+            is_earlier = listed_at is not None and trade.exchange_time < listed_at
+            name = instrument if is_earlier else successor
+            named = msgspec.structs.replace(trade, instrument=name)
+            if self.ledger.accept(named):
+                self.events.append(named)
+        if successor != instrument:
+            # One look may see both: that it was delisted, and that its symbol is used again.
+            self.ledger.end(instrument, now)
         self._collect_gaps()
         self.filled.set()
 

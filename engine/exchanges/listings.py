@@ -159,8 +159,11 @@ def is_missing(row: Listing) -> bool:
 
 
 def has_left(row: Listing) -> bool:
-    """Whether a symbol is not in its venue's list any more, be it for good or not."""
-    return row.status == "delisted" or is_missing(row)
+    """Whether a symbol does not trade, be it for good or not.
+
+    Binance spot lists what it has delisted for ever, as halted.
+    """
+    return row.status != "trading"
 
 
 def ended_at(known: Iterable[Listing], instrument: str) -> int | None:
@@ -186,7 +189,9 @@ def ended_at(known: Iterable[Listing], instrument: str) -> int | None:
     begun = None if after is None else after.listed_at or after.valid_from
     if not own or own[-1].status != "delisted" or own[-1].delisted_at is None:
         return begun
-    late = own[-1].delisted_at + SKEW_NS
+    # One that was missing may have traded on until it was certain.
+    missed = len(own) > 1 and is_missing(own[-2])
+    late = (own[-1].valid_from if missed else own[-1].delisted_at) + SKEW_NS
     return late if begun is None else min(late, begun)
 
 

@@ -31,6 +31,9 @@ and a venue may be busy. Behind the last it is said why the gap is open, and tri
 
 LATER_S = 300.0
 
+SUCCESSOR_NS = 60 * NS_PER_S
+"""A trade whose id is missing, and so much later than the first behind the gap, is not of it."""
+
 SETTLED_NS = 2 * NS_PER_S
 """Younger trades are not audited: they may still be on their way over the stream."""
 
@@ -91,8 +94,11 @@ async def fetch_trades(
         page = exchange.parse_trades(body, wanted.instrument, now())
         if not page:
             break
-        seen += [min(page, key=_place), max(page, key=_place)]
-        for trade in page:
+        page_of_it = [trade for trade in page if not _is_anothers(trade, wanted)]
+        if page_of_it:
+            seen += [min(page_of_it, key=_place), max(page_of_it, key=_place)]
+            seen.append(min(page_of_it, key=_sequence))
+        for trade in page_of_it:
             if _is_inside(trade, wanted):
                 found.setdefault(trade.trade_id, trade)
     trades = sorted(found.values(), key=_place)
@@ -117,10 +123,9 @@ def _last_trades(
     name = f"{exchange.name}'s REST"
     if not seen:
         return Fetched([], f"{name} keeps no past trades of {wanted.instrument}")
-    first = min(seen, key=_place)
     held = None if wanted.from_sequence is None else wanted.from_sequence - 1
-    reaches = first.exchange_time <= wanted.from_time and (held is None or first.sequence <= held)
-    if not reaches:
+    reaches = min(trade.exchange_time for trade in seen) <= wanted.from_time
+    if not reaches or (held is not None and min(map(_sequence, seen)) > held):
         told = f"{name} does not reach back to the last trade of {wanted.instrument} before its end"
         return Fetched([], told)
     return Fetched(trades, f"{name} has more than {MOST_PAGES} pages" if is_cut else "")
@@ -153,6 +158,19 @@ def _with_both_sides(wanted: TradeRange) -> TradeRange:
 
 def _place(trade: Trade) -> tuple[int, int, str]:
     return trade.exchange_time, trade.sequence, trade.trade_id
+
+
+def _sequence(trade: Trade) -> int:
+    return trade.sequence
+
+
+def _is_anothers(trade: Trade, wanted: TradeRange) -> bool:
+    """Whether a trade bears an id of the range, or near it, long after the range was over.
+
+    Then the symbol names another instrument now, whose ids have come as far.
+    """
+    is_late = trade.exchange_time > wanted.to_time + SUCCESSOR_NS
+    return is_late and wanted.to_sequence is not None
 
 
 def _is_inside(trade: Trade, wanted: TradeRange) -> bool:
@@ -226,7 +244,7 @@ class Mender:
         self._exchange = exchange
         self._get = get
         self._intake = intake
-        self._gaps: asyncio.Queue[Gap] = asyncio.Queue()
+        self._gaps: asyncio.Queue[tuple[Gap, int]] = asyncio.Queue()
         self._waiting: dict[str, Gap] = {}
         self._asked: set[asyncio.Task[None]] = set()
 
@@ -239,7 +257,8 @@ class Mender:
         """Fetch a gap's trades, sooner or later; a gap that lasts still comes again when over."""
         if gap.gap_id not in self._waiting:
             self._waiting[gap.gap_id] = gap
-            self._gaps.put_nowait(gap)
+            # One that was tried in vain before is not tried again and again.
+            self._gaps.put_nowait((gap, len(ROUND_PAUSES_S) if gap.problem else 0))
 
     def gap_changed(self, gap: Gap) -> None:
         """Take note of a gap of the stream: repair it once it is over, or forget it."""
@@ -262,19 +281,20 @@ class Mender:
 
     async def _work(self) -> None:
         while True:
-            gap = await self._gaps.get()
-            # One that was tried in vain before must not keep a worker from newer ones.
-            pauses = (None,) if gap.problem else (*ROUND_PAUSES_S, None)
-            for pause_s in pauses:
-                if gap.gap_id not in self._waiting:
-                    break  # what was missing came late
-                problem = await self._round(gap)
-                if not problem:
-                    break
-                if pause_s is None:
-                    self._give_up(gap, problem)
-                else:
-                    await asyncio.sleep(pause_s)
+            gap, tried = await self._gaps.get()
+            if gap.gap_id not in self._waiting:
+                continue  # what was missing came late
+            problem = await self._round(gap)
+            if not problem:
+                continue
+            pause_s = LATER_S
+            if tried < len(ROUND_PAUSES_S):
+                pause_s = ROUND_PAUSES_S[tried]
+            else:
+                gap = self._give_up(gap, problem)
+            # A gap that waits keeps no worker from the others.
+            again = (gap, tried + 1)
+            asyncio.get_running_loop().call_later(pause_s, self._gaps.put_nowait, again)
 
     async def _round(self, gap: Gap) -> str:
         """Fetch once; return what is missing still, empty where the gap is repaired."""
@@ -288,6 +308,7 @@ class Mender:
         number = intake.fill(gap, fetched.trades)
         self._count(number)
         if not fetched.problem and self._waiting.pop(gap.gap_id, None) is not None:
+            intake.ledger.repaired(gap)
             self._close(gap, wanted, fetched.trades, number)
         return fetched.problem
 
@@ -315,14 +336,14 @@ class Mender:
                 )
             )
 
-    def _give_up(self, gap: Gap, problem: str) -> None:
-        """Say why a gap stays open, and try again much later."""
+    def _give_up(self, gap: Gap, problem: str) -> Gap:
+        """Say why a gap stays open; return it with the reason."""
         _LOGGER.warning("%s: a gap of %s stays open: %s", gap.exchange, gap.instrument, problem)
         told = msgspec.structs.replace(gap, problem=problem)
         if self._waiting.get(gap.gap_id) != told:
             self._waiting[gap.gap_id] = told
             self._intake.note(told)
-        asyncio.get_running_loop().call_later(LATER_S, self._gaps.put_nowait, told)
+        return told
 
     # -- audit ---------------------------------------------------------------------------
 

@@ -248,17 +248,17 @@ class StreamLoop:
         self._intake.offered(self._primary[1], trades)
         return True
 
-    def leaves(self, instrument: str, ended_at: int | None) -> None:
+    def leaves(self, instrument: str, ended_at: int | None, *, is_final: bool) -> None:
         """Fetch an instrument's last trades: its venue does not list it (`FeedLedger.leaves`)."""
-        self._intake.leaves(instrument, ended_at)
+        self._intake.leaves(instrument, ended_at, is_final=is_final)
 
     def delist(self, instrument: str) -> None:
         """Expect nothing more of an instrument (`Intake.delist`)."""
         self._intake.delist(instrument)
 
-    def relist(self, instrument: str, successor: str) -> None:
+    def relist(self, instrument: str, successor: str, listed_at: int | None) -> None:
         """Take what comes under an instrument's symbol for `successor` (`Intake.relist`)."""
-        self._intake.relist(instrument, successor)
+        self._intake.relist(instrument, successor, listed_at)
         # What connects next subscribes by the new name.
         names = [successor if name == instrument else name for name in self._instruments]
         self._instruments[:] = names

@@ -179,17 +179,18 @@ class Loop:
         self.unlisted = asyncio.Event()
         self.unlisted.set()
         self.calls: list[tuple[str, ...]] = []
-        self.left: list[tuple[str, int | None]] = []
+        self.left: list[tuple[str, int | None, bool]] = []
         self.channels = ("trades",)
 
-    def leaves(self, instrument: str, ended_at: int | None) -> None:
-        self.left.append((instrument, ended_at))
+    def leaves(self, instrument: str, ended_at: int | None, *, is_final: bool) -> None:
+        self.left.append((instrument, ended_at, is_final))
 
     def delist(self, instrument: str) -> None:
         self.calls.append(("delist", instrument))
         self.unlisted.set()
 
-    def relist(self, instrument: str, successor: str) -> None:
+    def relist(self, instrument: str, successor: str, listed_at: int | None) -> None:
+        assert listed_at is None or listed_at <= NOW
         self.calls.append(("relist", instrument, successor))
         self.unlisted.set()
 
@@ -220,8 +221,8 @@ async def test_connections_follow_the_list_and_look_no_more_often_than_they_may(
         ("relist", "LUNA-USDT", "LUNA~2-USDT"),
         ("relist", "LUNA~2-USDT", "LUNA~2-USDT"),
     ]
-    # When it was delisted, and, before it was replaced, once more.
-    assert loop.left == [("LUNA-USDT", NOW)] * 2
+    # Delisted; listed, but not trading; its symbol names another one.
+    assert loop.left == [("LUNA-USDT", NOW, is_final) for is_final in (True, False, False)]
     pauses = [after - before for before, after in zip(looks.times, looks.times[1:], strict=False)]
     assert min(pauses) >= 0.02
 
@@ -247,3 +248,17 @@ async def test_watch_names_what_configured_instruments_were_called_and_are_no_mo
     assert watching.ended_at("LUNA-USDT") == NOW - 85 * NS_PER_S, "its symbol was used again"
     assert watching.ended_at("LUNA~2-USDT") is None
     assert watching.ended_at("BTC-USDT") is None
+
+
+async def test_watch_symbol_that_was_missing_had_ended_when_that_was_certain() -> None:
+    rest = Rest(symbol("BTC-USDT"), symbol("ETH-USDT"), symbol("FTT-USDT"))
+    clock = DataClock(NOW)
+    watching = watch(rest, Reader(), Writer(), clock)
+    await watching.look()
+    rest.seen.pop()
+    clock.advance(NOW + NS_PER_S)
+    await watching.look()
+    assert watching.ended_at("FTT-USDT") is None, "it may be back"
+    clock.advance(NOW + NS_PER_S + ABSENT_NS)
+    await watching.look()
+    assert watching.ended_at("FTT-USDT") == clock.now_ns() + SKEW_NS

@@ -57,7 +57,7 @@ async def test_stream_last_trades_that_a_stall_swallowed_are_fetched(
             while len(happened()) < before + 4:  # noqa: ASYNC110 - a market sets no event
                 await asyncio.sleep(0.05)
         venues.delist(name, instrument)
-        stream.leaves(instrument, None)
+        stream.leaves(instrument, None, is_final=True)
         stream.delist(instrument)
         await sink.until(lambda: any(gap.cause == "delisting" for gap in sink.gaps))
         await sink.until(lambda: not sink.open_gaps)

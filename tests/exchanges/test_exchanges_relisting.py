@@ -138,6 +138,47 @@ def test_ledger_trade_behind_the_last_ones_has_them_looked_for_again() -> None:
     assert second.gap_id != first.gap_id
 
 
+def test_ledger_certain_delisting_has_the_last_trades_looked_for_once_more() -> None:
+    ledger = ledger_with(trade(9))
+    for number, is_final in enumerate([False, False, True, True, False]):
+        ledger.leaves(OLD, None, NOW + number * S, is_final=is_final)
+    assert [gap.opened_at for gap in ledger.take_changes()] == [NOW, NOW + 2 * S]
+
+
+def test_ledger_instrument_that_stays_after_all_needs_no_last_trades() -> None:
+    ledger = ledger_with(trade(9))
+    ledger.leaves(OLD, None, NOW)
+    ledger.stays(OLD, NOW + S)
+    ledger.stays(OLD, NOW + 2 * S)
+    told, closed = ledger.take_changes()
+    assert (closed.gap_id, closed.how, closed.repaired_at) == (
+        told.gap_id,
+        "listed again",
+        NOW + S,
+    )
+    ledger.leaves(OLD, None, NOW + 3 * S)
+    (again,) = ledger.take_changes()
+    ledger.repaired(again)
+    ledger.stays(OLD, NOW + 4 * S)
+    assert ledger.take_changes() == [], "it was fetched"
+
+
+def test_ledger_last_trades_that_the_stream_brought_too_are_not_fresh() -> None:
+    ledger = ledger_with(trade(9))
+    ledger.leaves(OLD, None, NOW)
+    (gap,) = ledger.take_changes()
+    assert ledger.accept(trade(10, 1.0))
+    assert ledger.fill(gap, [trade(10, 1.0), trade(11, 2.0)]) == [trade(11, 2.0)]
+
+
+def test_intake_that_is_told_an_instrument_trades_closes_the_question() -> None:
+    intake, line = intake_of()
+    intake.take(line, [trade(9)])
+    intake.leaves(OLD, None, is_final=False)
+    intake.relist(OLD, OLD, None)
+    assert [gap.how for gap in gaps(intake)] == ["", "listed again"]
+
+
 def test_ledger_market_without_trades_has_no_last_ones() -> None:
     ledger = ledger_with()
     ledger.leaves(OLD, None, NOW)
@@ -148,6 +189,7 @@ def test_ledger_changes_of_instruments_that_it_does_not_know_do_nothing() -> Non
     ledger = ledger_with(trade(1))
     ledger.end("ETH-USDT", NOW)
     ledger.leaves("ETH-USDT", None, NOW)
+    ledger.stays("ETH-USDT", NOW)
     ledger.revive("ETH-USDT", NOW)
     assert ledger.take_changes() == []
 
@@ -163,15 +205,26 @@ def test_intake_delisted_instrument_is_held_and_handed_on_under_its_new_name() -
     intake.take(line, [trade(1, 5.0), trade(2, 6.0)])
     assert intake.unlisted.is_set()
     assert taken(intake) == [(OLD, 8), (OLD, 9)]
-    intake.relist(OLD, NEW)
+    intake.relist(OLD, NEW, None)
     assert taken(intake) == [(NEW, 1), (NEW, 2)]
     assert gaps(intake) == []
+
+
+def test_intake_what_was_held_from_before_the_new_listing_is_still_the_old_ones() -> None:
+    intake, line = intake_of()
+    intake.take(line, [trade(8)])
+    intake.delist(OLD)
+    intake.take(line, [trade(9, 1.0), trade(1, 5.0)])
+    intake.relist(OLD, NEW, NOW + 5 * S)
+    assert taken(intake) == [(OLD, 8), (OLD, 9), (NEW, 1)]
+    intake.ledger.check_stale(NOW + 900 * S)
+    assert {gap.instrument for gap in intake.ledger.take_changes()} == {NEW}, "it has ended"
 
 
 def test_intake_symbol_that_was_relisted_names_its_successor_from_then_on() -> None:
     intake, _ = intake_of()
     intake.delist(OLD)
-    intake.relist(OLD, NEW)
+    intake.relist(OLD, NEW, None)
     assert intake._exchange.instrument_of("LUNAUSDT") == NEW
 
 
@@ -181,8 +234,8 @@ def test_intake_delisting_that_was_taken_back_hands_on_what_was_held_once() -> N
     intake.delist(OLD)
     intake.delist(OLD)
     intake.take(line, [trade(9, 1.0), trade(10, 2.0)])
-    intake.relist(OLD, OLD)
-    intake.relist(OLD, OLD)
+    intake.relist(OLD, OLD, None)
+    intake.relist(OLD, OLD, None)
     intake.take(line, [trade(11, 3.0)])
     assert taken(intake) == [(OLD, number) for number in (8, 9, 10, 11)]
     assert gaps(intake) == []
@@ -194,7 +247,7 @@ def test_intake_venue_that_counts_anew_is_held_until_its_list_was_looked_at() ->
     intake.take(line, [trade(100, 2.0), trade(101, 3.0)])
     assert taken(intake) == [(OLD, 100), (OLD, 101)]
     assert intake.unlisted.is_set()
-    intake.relist(OLD, NEW)
+    intake.relist(OLD, NEW, None)
     assert taken(intake) == [(NEW, 100), (NEW, 101)]
 
 
@@ -208,7 +261,7 @@ def test_intake_held_trades_are_bounded_and_the_rest_set_aside(
     (letter,) = [note for note in intake.notes if isinstance(note, DeadLetter)]
     assert letter.kind == "delisted"
     assert msgspec.json.decode(letter.frame, type=Trade) == trade(3)
-    intake.relist(OLD, OLD)
+    intake.relist(OLD, OLD, None)
     assert taken(intake) == [(OLD, 1), (OLD, 2)]
 
 
@@ -223,7 +276,7 @@ def test_intake_relisted_without_a_look_between_expects_nothing_more_of_the_old_
     intake, line = intake_of("trades")
     intake.became(connected=True, reason="connected")
     intake.take(line, [trade(1)])
-    intake.relist(OLD, NEW)
+    intake.relist(OLD, NEW, None)
     gaps(intake)
     intake.became(connected=False, reason="closed")
     assert [gap for gap in gaps(intake) if gap.instrument == OLD] == []
@@ -243,7 +296,7 @@ async def test_stream_book_of_a_relisted_symbol_does_not_end_the_stream() -> Non
     ):
         await sink.until(lambda: loop.status().frames == 1 or bool(sink.states))
         loop.delist("BTC-USDT")
-        loop.relist("BTC-USDT", "BTC~2-USDT")
+        loop.relist("BTC-USDT", "BTC~2-USDT", None)
         await socket_of_venue[0].send(depth_frame(2))
         await socket_of_venue[0].send("garbage")
         await sink.until(lambda: bool(sink.letters))

@@ -147,6 +147,19 @@ async def test_fetch_to_the_end_takes_nothing_of_the_instrument_that_the_symbol_
     assert "keeps no past trades" in (await fetched([], wanted))[1]
 
 
+async def test_fetch_to_the_end_is_not_misled_by_ids_that_do_not_follow_time() -> None:
+    held = [trade(7), trade(8, at=NOW + 6 * S), trade(9)]
+    assert await fetched(held, ENDED) == (["8", "9"], "")
+
+
+async def test_fetch_takes_no_ids_that_another_instrument_uses_again() -> None:
+    day = 86_400 * S
+    anew = [trade(n, at=NOW + day + n * S) for n in range(1, 30)]
+    wanted = TradeRange("BTC-USDT", 8, 11, NOW, NOW + 20 * S)
+    ids, problem = await fetched(anew, wanted)
+    assert (ids, problem) == ([], "paged's REST gave 0 of the 4 trades 8 to 11")
+
+
 async def test_fetch_to_the_end_that_does_not_come_to_it_is_not_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -243,6 +256,32 @@ async def test_stream_gap_that_arrives_late_is_not_fetched_any_more() -> None:
         await sink.until(lambda: sink.gaps[-1].how == "arrived late")
         assert loop.status().repairs_waiting == 0
     assert sink.ids == [1, 3, 2]
+
+
+async def test_stream_gaps_that_cannot_be_repaired_keep_none_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repair, "ROUND_PAUSES_S", (3600.0,))
+    rest = Rest()
+
+    async def behave(socket: ServerConnection, _: int) -> None:
+        await socket.send(trade_frame(1))
+        for number in range(3, 3 + 2 * repair.WORKERS, 2):  # as many gaps as workers
+            await socket.send(trade_frame(number))
+        await asyncio.sleep(0.2)
+        rest.failures = 0
+        await socket.send(trade_frame(101))
+
+    sink, rest.failures = RememberingSink(), 10**6
+    known = {"BTC-USDT": (0, 0)}
+    async with (
+        venue(behave) as url,
+        streaming(url, sink, get=rest.get, known_last=known) as loop,
+    ):
+        await sink.until(lambda: any(gap.repaired_at for gap in sink.gaps))
+        assert loop.status().repairs_waiting == repair.WORKERS
+    (closed,) = [gap for gap in sink.gaps if gap.repaired_at]
+    assert closed.to_sequence == 100
 
 
 async def test_stream_minute_of_the_first_trade_is_filled_from_its_start() -> None:

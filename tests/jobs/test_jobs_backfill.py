@@ -21,6 +21,7 @@ from engine.domain.instrument import Market
 from engine.domain.market import Gap, Trade, TradeRange
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError, InstrumentError, VenueError
+from engine.exchanges.feeds import delisting_gap
 from engine.exchanges.registry import exchange
 from engine.exchanges.repair import Fetched
 from engine.features.catalogue import feature_columns
@@ -221,6 +222,18 @@ async def test_lacking_beside_a_running_engine_leaves_its_own_gaps_to_it(
     (head,) = lacking(store, market, first - MINUTE, NOW, NOW, live=True)
     assert (head.cause, head.from_time, head.to_time) == ("start", first - MINUTE, first)
     assert head.to_sequence == trades[0].sequence - 1
+
+
+async def test_lacking_leaves_the_last_trades_before_a_delisting_to_the_stream(
+    store: Store, world: World
+) -> None:
+    market = market_of("kraken")
+    trades = world.truth(market, NOW - 600 * NS_PER_S, NOW)
+    store.insert("trades", trades)
+    first, last = trades[0].exchange_time, trades[-1].exchange_time
+    gap = delisting_gap(*market, trades[-1].sequence, last, NOW, NOW)
+    store.insert("feed_gaps", [gap])
+    assert lacking(store, market, first, NOW, NOW) == []
 
 
 class Breaking(OwnVenue):

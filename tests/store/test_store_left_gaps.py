@@ -101,5 +101,7 @@ def test_left_endings_that_were_told_are_not_told_again(store: Store, last: int)
     store.insert("feed_gaps", [msgspec.structs.replace(gap, repaired_at=NOW, how="fetched 1")])
     ends = {"BTC-USDT": T0 + 9}
     assert left_endings(store, "binance", {"BTC-USDT": (7, last)}, ends, NOW) == []
+    told_early = {"BTC-USDT": T0 + 11}
+    assert len(left_endings(store, "binance", {"BTC-USDT": (7, last)}, told_early, NOW)) == 1
     later = {"BTC-USDT": (9, T0 + 10)}
     assert [each.from_sequence for each in left_endings(store, "binance", later, ends, NOW)] == [10]

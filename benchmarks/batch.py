@@ -196,14 +196,15 @@ class Bench:
     def _score_alone(self) -> float:
         """Return the texts a second that this process scores, with the texts at hand."""
         rows = self.store.query_arrow(
-            "SELECT text_id, title, body FROM texts LIMIT {few:UInt64}", {"few": self.texts // 8}
+            f"SELECT {', '.join(score_texts.COLUMNS)} FROM texts LIMIT {{few:UInt64}}",
+            {"few": self.texts // 8},
         )
-        ids, titles, bodies = (
-            rows.column(name).to_pylist() for name in ("text_id", "title", "body")
+        ids, titles, bodies, instruments = (
+            rows.column(name).to_pylist() for name in score_texts.COLUMNS
         )
         reader = open_text_reader("lexicon", Config())
         began = time.perf_counter()
-        score_alone(reader, ids, titles, bodies, 0)
+        score_alone(reader, ids, titles, bodies, instruments, 0)
         return len(ids) / (time.perf_counter() - began)
 
 

@@ -63,6 +63,9 @@ UNSCORED = (
 """Texts without a score of a model. `_start` and `_end` are a task's own
 (`engine.store.key_ranges`): only scores of its own texts are looked for."""
 
+COLUMNS = ("text_id", "title", "body", "instruments")
+"""Of ``texts``: what a replica needs."""
+
 EMPTY = "empty texts"
 UNREADABLE = "texts in another language, or of links and names alone"
 
@@ -97,7 +100,7 @@ class TextScorer:
         Parameters
         ----------
         texts
-            With ``text_id``, ``title`` and ``body``.
+            With `COLUMNS`.
 
         Returns
         -------
@@ -105,10 +108,8 @@ class TextScorer:
             One row: how many ``texts`` there were, and how many of them were ``scored``, were
             ``empty`` and were ``unreadable``; they have no score.
         """
-        ids, titles, bodies = (
-            python_values(texts.column(name)) for name in ("text_id", "title", "body")
-        )
-        rows = score_texts(self._reader, ids, titles, bodies, self._scored_at)
+        ids, titles, bodies, instruments = (python_values(texts.column(name)) for name in COLUMNS)
+        rows = score_texts(self._reader, ids, titles, bodies, instruments, self._scored_at)
         if rows:
             self._sink.write([self._table.to_arrow(rows)], None)
         scored = {row.text_id for row in rows}
@@ -210,7 +211,7 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
     source = ClickHouseSource(
         run.endpoint,
         "texts",
-        columns=("text_id", "title", "body"),
+        columns=COLUMNS,
         where=work.where,
         parameters={"model": work.version} if work.where else {},
         start=work.begin,

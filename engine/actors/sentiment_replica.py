@@ -14,7 +14,7 @@ from engine.domain.sentiment import SentimentScore
 from engine.domain.text import TextItem
 from engine.metrics import STAGE_SECONDS
 from engine.sentiment.readers import ReadTexts, Reloaded
-from engine.sentiment.reading import TextQuery
+from engine.sentiment.reading import KnownText, TextQuery
 
 
 class SentimentReplica(EngineActor):
@@ -68,14 +68,14 @@ class SentimentReplica(EngineActor):
         """
         self._refuse_when_drained()
         with STAGE_SECONDS.labels("sentiment").time():
-            contents = [item.content for item in items]
-            model, found = await self._readers.sentiments(contents)
+            known = [KnownText(item.content, item.instruments) for item in items]
+            model, found = await self._readers.opinions(known)
         now = self._clock.now_ns()
         self._read += len(items)
         return [
-            sentiment.row(item.text_id, model, now)
-            for item, sentiment in zip(items, found, strict=True)
-            if sentiment is not None
+            opinion.whole.row(item.text_id, model, now, opinion.targets)
+            for item, opinion in zip(items, found, strict=True)
+            if opinion is not None
         ]
 
     async def read(self, model: str, queries: Sequence[TextQuery]) -> ReadTexts:

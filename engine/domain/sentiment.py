@@ -28,6 +28,16 @@ class Window(StrEnum):
         return hours * 3_600 * NS_PER_S
 
 
+class TargetScore(msgspec.Struct, frozen=True):
+    """What a text feels about one of the instruments that it speaks of."""
+
+    instrument: str
+    score: float | None
+    """In [-1, 1]; None where what the text says of it cannot be read."""
+    label: Label | None
+    """None where `score` is."""
+
+
 class SentimentScore(msgspec.Struct, frozen=True):
     """One model's reading of one text."""
 
@@ -44,6 +54,9 @@ class SentimentScore(msgspec.Struct, frozen=True):
     confidence: float
     """Probability of the label, in [0, 1]."""
     scored_at: int
+    targets: tuple[TargetScore, ...] = ()
+    """Where the text names several assets: one for each of its instruments that it names. Empty
+    where it feels the same about all."""
 
 
 class SentimentAggregate(msgspec.Struct, frozen=True):

@@ -6,7 +6,8 @@ counts with
     weight = credibility x (1 + ln(1 + engagement)) x 2 ** (-age / half_life)
 
 where age runs from `available_at` (never from `published_at`: what we could not yet read
-must not count) and ``half_life = half_life_share x window``. A text of zero weight does not
+must not count) and ``half_life = half_life_share x window``. Its score and label are what it
+feels about that instrument (`engine.sentiment.targets`). A text of zero weight does not
 count at all, one without a score only in the volume and the coverage. The sums are correctly
 rounded (`math.fsum`), so that neither the order of the texts nor how they arrived changes a bit
 of the result.
@@ -23,7 +24,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from engine.domain.sentiment import Label, SentimentAggregate, SentimentScore, Window
+from engine.domain.sentiment import (
+    Label,
+    SentimentAggregate,
+    SentimentScore,
+    TargetScore,
+    Window,
+)
 from engine.domain.text import TextItem
 from engine.sentiment.mention_volume import TRAILING, surprise, volumes
 
@@ -47,6 +54,15 @@ class ScoredText:
     """In [0, 1]."""
     engagement: float
     """At least 0."""
+    targets: tuple[TargetScore, ...] = ()
+    """As in `SentimentScore`: what it feels about instruments that it tells apart."""
+
+    def toward(self, instrument: str) -> tuple[float | None, Label | None]:
+        """Return score and label of what it feels about one of its instruments."""
+        for target in self.targets:
+            if target.instrument == instrument:
+                return target.score, target.label
+        return self.score, self.label
 
     @classmethod
     def of(cls, item: TextItem, score: SentimentScore | None) -> ScoredText:
@@ -74,6 +90,7 @@ class ScoredText:
             None if score is None else score.label,
             0.0 if item.duplicate_of else item.credibility,
             item.engagement,
+            () if score is None else score.targets,
         )
 
 
@@ -118,13 +135,14 @@ class Timeline:
     recent: list[Mention] = field(default_factory=list)
     """Those that scores and momentum need."""
 
-    def add(self, text: ScoredText) -> bool:
+    def add(self, text: ScoredText, instrument: str) -> bool:
         """Take in a text that speaks of the instrument; False where it has no weight."""
         lasting = lasting_weight(text)
         if not lasting > 0.0:
             return False
         insort(self.times, text.available_at)
-        mention = Mention(text.available_at, text.text_id, lasting, text.score, text.label)
+        score, label = text.toward(instrument)
+        mention = Mention(text.available_at, text.text_id, lasting, score, label)
         insort(self.recent, mention, key=by_time)
         return True
 
@@ -241,7 +259,7 @@ def aggregate(
     timeline = Timeline()
     for text in texts.values():
         if instrument in text.instruments:
-            timeline.add(text)
+            timeline.add(text, instrument)
     times = sorted(text.available_at for text in texts.values())
     return Moment.of(window, as_of, half_life_share, times, model).aggregate(instrument, timeline)
 

@@ -91,7 +91,7 @@ class Aggregator:
             return False
         about = tuple(dict.fromkeys(text.instruments))
         for instrument in about:
-            self._timelines.setdefault(instrument, Timeline()).add(text)
+            self._timelines.setdefault(instrument, Timeline()).add(text, instrument)
         counted = about if lasting_weight(text) > 0.0 else ()
         self._ids.add(text.text_id)
         insort(self._times, text.available_at)

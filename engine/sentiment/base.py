@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from engine.domain.sentiment import Label, SentimentScore
+from engine.domain.sentiment import Label, SentimentScore, TargetScore
 from engine.domain.text import Mention
 
 LABELS: tuple[Label, Label, Label] = ("bearish", "neutral", "bullish")
@@ -63,7 +63,9 @@ class TextSentiment:
             label, confidence = ("bullish", bullish) if score > 0 else ("bearish", bearish)
         return cls(bearish, neutral, bullish, score, label, confidence)
 
-    def row(self, text_id: str, model: str, scored_at: int) -> SentimentScore:
+    def row(
+        self, text_id: str, model: str, scored_at: int, targets: tuple[TargetScore, ...] = ()
+    ) -> SentimentScore:
         """Return it as a row of the store.
 
         Parameters
@@ -74,6 +76,8 @@ class TextSentiment:
             Name and version of the model that read it.
         scored_at
             UTC nanoseconds.
+        targets
+            What the text feels about each instrument; empty where that is the same for all.
         """
         return SentimentScore(
             text_id=text_id,
@@ -85,6 +89,7 @@ class TextSentiment:
             label=self.label,
             confidence=self.confidence,
             scored_at=scored_at,
+            targets=targets,
         )
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from engine.errors import ConfigError
-from engine.sentiment.base import TextSentiment
 from engine.sentiment.batching import Batches
-from engine.sentiment.reading import Reading, TextQuery, TextReader
+from engine.sentiment.reading import KnownText, Reading, TextOpinion, TextQuery, TextReader
 
 
 class ReadTexts(msgspec.Struct, frozen=True):
@@ -38,9 +37,8 @@ class Reloaded(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class _Question:
     reader: TextReader
-    query: TextQuery | None
-    """What is asked of a text; None where only the whole text's sentiment is."""
-    text: str = ""
+    asked: TextQuery | KnownText
+    """A text and what is asked of it, or one of which is asked what is stored."""
 
 
 class TextReaders:
@@ -66,7 +64,7 @@ class TextReaders:
         self._names = tuple(dict.fromkeys(names))
         self._readers: dict[str, TextReader] = {}
         self._loading: asyncio.Task[None] | None = None
-        self._batches = Batches[_Question, Reading | TextSentiment | None](_work, batch_texts)
+        self._batches = Batches[_Question, Reading | TextOpinion | None](_work, batch_texts)
 
     @property
     def waiting(self) -> int:
@@ -128,17 +126,17 @@ class TextReaders:
         # Those questions have such answers: see `_work`.
         return ReadTexts(reader.name, tuple(each for each in readings if isinstance(each, Reading)))
 
-    async def sentiments(self, texts: Sequence[str]) -> tuple[str, list[TextSentiment | None]]:
-        """Read only what whole texts feel, with the default model.
+    async def opinions(self, texts: Sequence[KnownText]) -> tuple[str, list[TextOpinion | None]]:
+        """Read what is stored of texts, with the default model.
 
         Returns
         -------
-        model, sentiments
-            Name and version of the model; a sentiment per text, None where it has none.
+        model, opinions
+            Name and version of the model; an opinion per text, None where it has none.
         """
         reader = await self._reader(self._names[0])
-        found = await self._batches.ask([_Question(reader, None, text) for text in texts])
-        return reader.name, [each if isinstance(each, TextSentiment) else None for each in found]
+        found = await self._batches.ask([_Question(reader, text) for text in texts])
+        return reader.name, [each if isinstance(each, TextOpinion) else None for each in found]
 
     async def idle(self) -> None:
         """Wait until everything that was asked is answered."""
@@ -152,16 +150,21 @@ class TextReaders:
         return self._readers[name]
 
 
-def _work(questions: list[_Question]) -> list[Reading | TextSentiment | None]:
-    """Answer a batch: each reader is asked once for readings and once for sentiments."""
-    answers: list[Reading | TextSentiment | None] = [None] * len(questions)
+def _work(questions: list[_Question]) -> list[Reading | TextOpinion | None]:
+    """Answer a batch: each reader is asked once for readings and once for what is stored."""
+    answers: list[Reading | TextOpinion | None] = [None] * len(questions)
     for reader in dict.fromkeys(question.reader for question in questions):
-        mine = [i for i, question in enumerate(questions) if question.reader is reader]
-        asked = {i: query for i in mine if (query := questions[i].query) is not None}
-        bare = [i for i in mine if i not in asked]
-        for i, reading in zip(asked, reader.read(list(asked.values())), strict=True):
+        queries: dict[int, TextQuery] = {}
+        known: dict[int, KnownText] = {}
+        for i, question in enumerate(questions):
+            if question.reader is not reader:
+                continue
+            if isinstance(question.asked, TextQuery):
+                queries[i] = question.asked
+            else:
+                known[i] = question.asked
+        for i, reading in zip(queries, reader.read(list(queries.values())), strict=True):
             answers[i] = reading
-        sentiments = reader.sentiments([questions[i].text for i in bare])
-        for i, sentiment in zip(bare, sentiments, strict=True):
-            answers[i] = sentiment
+        for i, opinion in zip(known, reader.opinions(list(known.values())), strict=True):
+            answers[i] = opinion
     return answers

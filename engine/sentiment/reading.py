@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from engine.domain.sentiment import Label, TargetScore
 from engine.domain.text import Mention
 from engine.sentiment.base import LABELS, BoundedModel, SentimentModel, TextSentiment
 from engine.sentiment.emotions import Emotions, emotions
@@ -37,6 +38,22 @@ class TextQuery(msgspec.Struct, frozen=True):
     """Whose sentiment is asked for, canonical; None for the text's own."""
     explain: bool = False
     """Whether the words that drove the reading are wanted."""
+
+
+class KnownText(NamedTuple):
+    """A text as it is stored."""
+
+    text: str
+    instruments: Sequence[str]
+    """Those it speaks of, canonical."""
+
+
+class TextOpinion(NamedTuple):
+    """What is stored of a text's sentiment."""
+
+    whole: TextSentiment
+    targets: tuple[TargetScore, ...]
+    """As in `engine.domain.sentiment.SentimentScore`."""
 
 
 class InstrumentScore(msgspec.Struct, frozen=True):
@@ -138,16 +155,45 @@ class TextReader:
         """Name and version of the model."""
         return self._model.name
 
-    def sentiments(self, texts: Sequence[str]) -> list[TextSentiment | None]:
-        """Read only what whole texts feel: what is stored of every text.
+    def opinions(self, texts: Sequence[KnownText]) -> list[TextOpinion | None]:
+        """Read what is stored of every text: what it feels, and about which of its instruments.
+
+        Parameters
+        ----------
+        texts
+            Assets are looked for only where a text has instruments at all.
 
         Returns
         -------
-        list of TextSentiment or None
+        list of TextOpinion or None
             One per text, in order; None where it cannot be read.
+
+        Raises
+        ------
+        InstrumentError
+            Where an instrument of a text that names several assets is no canonical name.
         """
-        plain = [self._legible(text) for text in texts]
-        return self._sentiments(plain, [self._language(text) for text in plain])
+        plain = [self._legible(each.text) for each in texts]
+        wholes = self._sentiments(plain, [self._language(text) for text in plain])
+        named = [
+            Named(text, tuple(self._mentions.mentions(text)) if known.instruments else (), whole)
+            for known, text, whole in zip(texts, plain, wholes, strict=True)
+        ]
+        targets = read_targets(self._model, named)
+        return [
+            None if whole is None else TextOpinion(whole, self._toward(known.instruments, read))
+            for known, whole, read in zip(texts, wholes, targets, strict=True)
+        ]
+
+    def _toward(self, instruments: Sequence[str], targets: Readings) -> tuple[TargetScore, ...]:
+        if len(targets) < 2:
+            return ()
+        bases = {instrument: self._mentions.base_of(instrument) for instrument in instruments}
+        return tuple(
+            TargetScore(instrument, _score(targets[base]), _label(targets[base]))
+            for instrument, base in bases.items()
+            if base in targets
+        )
 
     def read(self, queries: Sequence[TextQuery]) -> list[Reading]:
         """Read everything that is asked.
@@ -239,3 +285,7 @@ class TextReader:
 
 def _score(reading: TextSentiment | None) -> float | None:
     return None if reading is None else reading.score
+
+
+def _label(reading: TextSentiment | None) -> Label | None:
+    return None if reading is None else reading.label

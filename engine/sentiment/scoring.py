@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.domain.sentiment import SentimentScore
 from engine.domain.text import text_content
-from engine.sentiment.reading import TextReader
+from engine.sentiment.reading import KnownText, TextReader
 
 
 def score_texts(
@@ -14,6 +14,7 @@ def score_texts(
     text_ids: Sequence[str],
     titles: Sequence[str],
     bodies: Sequence[str],
+    instruments: Sequence[Sequence[str]],
     scored_at: int,
 ) -> list[SentimentScore]:
     """Score texts; one that cannot be read has no row, never a score of 0.
@@ -22,7 +23,7 @@ def score_texts(
     ----------
     reader
         The same that a running engine holds: equal texts get equal bits.
-    text_ids, titles, bodies
+    text_ids, titles, bodies, instruments
         The texts, column by column.
     scored_at
         Moment that the rows bear, UTC nanoseconds.
@@ -32,9 +33,12 @@ def score_texts(
     list of SentimentScore
         In the order of the texts.
     """
-    found = reader.sentiments([text_content(*each) for each in zip(titles, bodies, strict=True)])
+    known = [
+        KnownText(text_content(title, body), about)
+        for title, body, about in zip(titles, bodies, instruments, strict=True)
+    ]
     return [
-        sentiment.row(text_id, reader.name, scored_at)
-        for text_id, sentiment in zip(text_ids, found, strict=True)
-        if sentiment is not None
+        opinion.whole.row(text_id, reader.name, scored_at, opinion.targets)
+        for text_id, opinion in zip(text_ids, reader.opinions(known), strict=True)
+        if opinion is not None
     ]

@@ -26,7 +26,7 @@ from engine.store.client import Store
 from engine.store.sentiment_history import SentimentHistory
 from engine.store.tables import table_named
 
-AGGREGATE_VERSION = "2"
+AGGREGATE_VERSION = "3"
 """Of the definition in `engine.sentiment.aggregate`: changes with any bit of its results."""
 
 REACH_NS = reach_of()
@@ -51,7 +51,8 @@ _HASHES = (
     _SCORED.format(
         columns=f"{_DAY} AS day, sum(cityHash64(texts.text_id, texts.available_at, "
         "texts.engagement, texts.credibility, texts.instruments, "
-        "texts.duplicate_of, scores.score, scores.label)) "
+        "texts.duplicate_of, scores.score, scores.label, scores.target_instruments, "
+        "scores.target_scores, scores.target_labels)) "
         "AS hash, min(toUnixTimestamp64Nano(texts.available_at)) AS first, "
         "countIf(scores.label != '') AS scored"
     )

@@ -1,6 +1,6 @@
 """Opinions of texts and what came of them, read from the store; what was measured, written back.
 
-An opinion is a text that says something new, with a bullish or bearish score of one model, about
+An opinion is a text that says something new, that one model reads as bullish or bearish about
 an instrument whose bar was labelled: the first bar that closed when the text could be read, or
 later. Where several venues have that bar, the first in alphabetical order counts.
 """
@@ -16,30 +16,33 @@ from engine.domain.timeframe import Timeframe
 from engine.store.client import Store
 from engine.store.columns import python_values
 from engine.store.reader import Reader
+from engine.store.toward import toward
 from engine.texts.credibility import Opinion
 
-_OPINIONS = """
+_LABEL = toward("label", "said.instrument", "read")
+_OPINIONS = f"""
 SELECT source, author, engagement, said.instrument AS about, text_id, available_at,
-    known_at, forward_return > 0 AS rose, label = 'bullish' AS is_bullish
+    known_at, forward_return > 0 AS rose, {_LABEL} = 'bullish' AS is_bullish
 FROM (
     SELECT text_id, source, author, engagement, available_at,
         arrayJoin(arrayDistinct(instruments)) AS instrument,
-        intDiv(toUnixTimestamp64Nano(available_at) - 1, {step:Int64}) * {step:Int64} AS opened
+        intDiv(toUnixTimestamp64Nano(available_at) - 1, {{step:Int64}}) * {{step:Int64}} AS opened
     FROM texts FINAL
-    WHERE empty(duplicate_of) AND available_at < fromUnixTimestamp64Nano({end:Int64})
+    WHERE empty(duplicate_of) AND available_at < fromUnixTimestamp64Nano({{end:Int64}})
 ) AS said
 INNER JOIN (
-    SELECT text_id, label FROM sentiment_scores FINAL
-    WHERE model = {model:String} AND label != 'neutral'
+    SELECT text_id, label, target_instruments, target_labels FROM sentiment_scores FINAL
+    WHERE model = {{model:String}}
 ) AS read ON said.text_id = read.text_id
 INNER JOIN (
     SELECT instrument, toUnixTimestamp64Nano(open_time) AS opened, known_at, forward_return
     FROM outcomes FINAL
-    WHERE timeframe = {timeframe:String} AND horizon = {horizon:String}
+    WHERE timeframe = {{timeframe:String}} AND horizon = {{horizon:String}}
         AND isNotNull(forward_return) AND forward_return != 0
-        AND open_time < fromUnixTimestamp64Nano({end:Int64})
+        AND open_time < fromUnixTimestamp64Nano({{end:Int64}})
     ORDER BY exchange LIMIT 1 BY instrument, open_time
 ) AS followed ON said.instrument = followed.instrument AND said.opened = followed.opened
+WHERE {_LABEL} IN ('bullish', 'bearish')
 """
 _COLUMNS = (
     "source", "author", "engagement", "about", "text_id", "available_at", "known_at", "rose",

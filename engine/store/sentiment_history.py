@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from engine.clock import NS_PER_S
-from engine.domain.sentiment import SentimentAggregate, SentimentEvent, Window
+from engine.domain.sentiment import SentimentAggregate, SentimentEvent, TargetScore, Window
 from engine.sentiment.aggregate import ScoredText
 from engine.sentiment.events import FLIP, SPIKE, EventMemory
 from engine.settings.sentiment_events import SentimentEventsConfig
@@ -22,14 +22,17 @@ SELECT texts.text_id AS text_id, texts.instruments AS instruments,
     texts.available_at AS available_at,
     if(scores.label = '', NULL, scores.score) AS score, nullIf(scores.label, '') AS label,
     if(texts.duplicate_of = '', texts.credibility, 0) AS credibility,
-    texts.engagement AS engagement
+    texts.engagement AS engagement, scores.target_instruments AS target_instruments,
+    scores.target_scores AS target_scores, scores.target_labels AS target_labels
 FROM (SELECT * FROM texts FINAL WHERE {span}) AS texts
 LEFT JOIN (
-    SELECT text_id, score, toString(label) AS label FROM sentiment_scores FINAL
+    SELECT text_id, score, toString(label) AS label, target_instruments, target_scores,
+        target_labels FROM sentiment_scores FINAL
     WHERE model = {{model:String}} AND text_id IN (SELECT text_id FROM texts WHERE {span})
 ) AS scores ON texts.text_id = scores.text_id
 ORDER BY available_at, text_id
 """
+_TARGETS = ("target_instruments", "target_scores", "target_labels")
 _SPAN = (
     "available_at >= fromUnixTimestamp64Nano({start:Int64}) "
     "AND available_at < fromUnixTimestamp64Nano({end:Int64})"
@@ -77,7 +80,11 @@ class SentimentHistory:
         )
         columns = {name: python_values(found.column(name)) for name in found.column_names}
         columns["instruments"] = list(map(tuple, columns["instruments"]))
-        return [ScoredText(*each) for each in zip(*columns.values(), strict=True)]
+        targets = [
+            tuple(TargetScore(*target) for target in zip(*each, strict=True))
+            for each in zip(*(columns.pop(name) for name in _TARGETS), strict=True)
+        ]
+        return [ScoredText(*each) for each in zip(*columns.values(), targets, strict=True)]
 
     def event_memory(self, model: str, rules: SentimentEventsConfig, before: int) -> EventMemory:
         """Return what a detector remembers of the time before a moment, UTC nanoseconds."""

@@ -15,6 +15,7 @@ from engine.features.warm_up import WARM_UP_BARS
 from engine.signals.factors import SENTIMENT, sentiment_value
 from engine.store.client import Store
 from engine.store.lineage import Origin, one_row, stored_rows, writer_of
+from engine.store.toward import toward
 
 MOST_TEXTS = 20
 """Texts that are listed; all are counted."""
@@ -220,7 +221,9 @@ class _SignalTrail:
     def _texts(self, aggregate: SentimentAggregate) -> Sequence[Origin]:
         found = self._store.query_arrow(
             "SELECT t.text_id AS text_id, source, title, url, "
-            "toUnixTimestamp64Nano(available_at) AS available, s.score AS score, label "
+            "toUnixTimestamp64Nano(available_at) AS available, "
+            f"{toward('score', '{instrument:String}', 's')} AS score, "
+            f"{toward('label', '{instrument:String}', 's')} AS label "
             "FROM texts AS t FINAL INNER JOIN "
             "(SELECT * FROM sentiment_scores FINAL WHERE model = {model:String}) AS s "
             "ON t.text_id = s.text_id WHERE has(instruments, {instrument:String}) "

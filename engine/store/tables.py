@@ -35,6 +35,7 @@ from engine.domain.sentiment import (
     SentimentAggregate,
     SentimentEvent,
     SentimentScore,
+    TargetScore,
     TextTopics,
 )
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
@@ -107,6 +108,14 @@ def _level_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 def _text_fields(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"instruments": tuple(values["instruments"])}
+
+
+_TARGET: Mapping[str, pa.DataType] = {"instrument": _TEXT, "score": _FLOAT, "label": _TEXT}
+
+
+def _score_fields(values: dict[str, Any]) -> dict[str, Any]:
+    fields = [values.pop(f"target_{name}s") for name in _TARGET]
+    return values | {"targets": tuple(TargetScore(*each) for each in zip(*fields, strict=True))}
 
 
 def _topic_fields(values: dict[str, Any]) -> dict[str, Any]:
@@ -282,7 +291,9 @@ _TABLES = (
             text("label"),
             number("confidence"),
             time("scored_at"),
+            *(parts(f"target_{name}s", f"targets.{name}", kind) for name, kind in _TARGET.items()),
         ),
+        _score_fields,
     ),
     Table(
         "sentiment_aggregates",

@@ -9,7 +9,7 @@ from engine.domain.timeframe import Timeframe
 from engine.settings.label_outcomes import horizon_ns
 from engine.settings.measure_credibility import MeasureCredibilitySection
 
-DEFINITION = "1"
+DEFINITION = "2"
 """Changes with any bit of the results."""
 
 DAY_NS = 86_400 * NS_PER_S

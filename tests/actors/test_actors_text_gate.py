@@ -86,7 +86,7 @@ async def test_gate_resumed_knows_what_was_said_before(tmp_path: Path) -> None:
     assert found.duplicate_of == "a"
 
 
-VERSION = "1 24h of 1h bars, half-life 90 d, prior 50, authors 5"
+VERSION = "2 24h of 1h bars, half-life 90 d, prior 50, authors 5"
 
 
 def known(right: float) -> SourceCredibility:

@@ -18,7 +18,7 @@ from engine.domain.dataset import Dataset
 from engine.domain.features import FeatureRow
 from engine.domain.job import JobBlock, JobRun
 from engine.domain.market import Candle, Gap, Trade
-from engine.domain.sentiment import SentimentAggregate, SentimentScore
+from engine.domain.sentiment import SentimentAggregate, SentimentScore, TargetScore
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import TextItem
 from engine.errors import ConfigError
@@ -105,7 +105,10 @@ def fill(store: Store) -> None:
     store.insert("trades", [trade(number) for number in (7, 8, 9, 70)])
     store.insert("texts", [text(1, T0), text(2, CLOSED - 24 * HOUR), text(3, CLOSED + 1)])
     store.insert("sentiment_scores", [
-        SentimentScore(f"text-{n}", "lexicon-1", 0.5, 0.1, 0.2, 0.7, "bullish", 0.7, T0)
+        SentimentScore(
+            f"text-{n}", "lexicon-1", -0.5, 0.7, 0.2, 0.1, "bearish", 0.7, T0,
+            (TargetScore("ETH-USDT", -0.5, "bearish"), TargetScore("BTC-USDT", 0.5, "bullish")),
+        )
         for n in (1, 2, 3)
     ])  # fmt: skip
     store.insert("sentiment_aggregates", [AGGREGATE])
@@ -202,7 +205,9 @@ def test_signal_leads_to_the_texts_that_were_known_and_no_later_one(home: Embedd
     assert sentiment["facts"]["window"] == "1d"
     assert sentiment["facts"]["model"] == "lexicon-1"
     assert list(parts(sentiment)) == ["text text-1"]
-    assert parts(sentiment)["text text-1"]["facts"]["title"] == "Headline 1"
+    facts = parts(sentiment)["text text-1"]["facts"]
+    assert facts["title"] == "Headline 1"
+    assert (facts["score"], facts["label"]) == (0.5, "bullish"), "what it feels about BTC"
 
 
 def test_signal_without_texts_says_so(home: EmbeddedStore) -> None:

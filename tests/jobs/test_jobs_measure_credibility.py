@@ -13,7 +13,7 @@ from engine.actors.text_gate import TextGate
 from engine.config import Config
 from engine.domain.credibility import SourceCredibility
 from engine.domain.outcome import BarOutcome
-from engine.domain.sentiment import Label, SentimentScore
+from engine.domain.sentiment import Label, SentimentScore, TargetScore
 from engine.domain.text import TextItem
 from engine.domain.timeframe import Timeframe
 from engine.errors import EngineError
@@ -23,7 +23,7 @@ from engine.store.credibility_rows import OpinionScope, read_opinions
 from engine.store.reader import Reader
 from jobs.measure_credibility import main
 
-VERSION = "1 4h of 1h bars, half-life 90 d, prior 50, authors 5"
+VERSION = "2 4h of 1h bars, half-life 90 d, prior 50, authors 5"
 SCOPE = OpinionScope("lexicon-1", Timeframe.H1, "4h", T0 + 100 * DAY)
 
 
@@ -84,6 +84,21 @@ def test_opinion_is_judged_by_the_first_bar_that_closes_when_it_can_be_read_or_l
     }
     assert found["text-001"].known_at == T0 + 5 * HOUR
     assert found["text-003"].engagement == 3.0
+
+
+def test_opinion_is_what_the_text_feels_about_that_instrument(store: Store) -> None:
+    names = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT")
+    said = text(1, T0 + 1, instruments=names)
+    targets = (
+        TargetScore("BTC-USDT", -0.5, "bearish"),
+        TargetScore("ETH-USDT", 0.0, "neutral"),
+        TargetScore("SOL-USDT", None, None),
+    )
+    store.insert("texts", [said])
+    store.insert("sentiment_scores", [replace(score(said), targets=targets)])
+    store.insert("outcomes", [outcome(T0, 0.01, instrument=name) for name in names])
+    found = {each.instrument: each.is_right for each in read_opinions(store, SCOPE)}
+    assert found == {"BTC-USDT": False, "XRP-USDT": True}
 
 
 def test_opinions_that_cannot_be_judged_are_left_out(store: Store) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine.clock import NS_PER_S
-from engine.domain.sentiment import SentimentScore, Window
+from engine.domain.sentiment import SentimentScore, TargetScore, Window
 from engine.domain.text import TextItem
 from engine.sentiment.aggregate import ScoredText, aggregate
 from engine.sentiment.aggregator import Aggregator, reach_of
@@ -17,11 +17,20 @@ HOUR = 3_600 * NS_PER_S
 MINUTE = 60 * NS_PER_S
 
 
-def text(number, age_ns, score=0.5, *, about=("BTC-USDT",), credibility=1.0, engagement=0.0):
-    label = None
-    if score is not None:
-        label = "bullish" if score > 0 else "bearish" if score < 0 else "neutral"
-    return ScoredText(f"t{number}", about, NOW - age_ns, score, label, credibility, engagement)
+def label_of(score):
+    if score is None:
+        return None
+    return "bullish" if score > 0 else "bearish" if score < 0 else "neutral"
+
+
+def text(
+    number, age_ns, score=0.5, *, about=("BTC-USDT",), credibility=1.0, engagement=0.0, apart=None
+):
+    targets = [TargetScore(name, value, label_of(value)) for name, value in (apart or {}).items()]
+    return ScoredText(
+        f"t{number}", about, NOW - age_ns, score, label_of(score), credibility, engagement,
+        tuple(targets),
+    )  # fmt: skip
 
 
 TEXTS = st.lists(
@@ -33,6 +42,7 @@ TEXTS = st.lists(
         about=st.sampled_from([("BTC-USDT",), ("ETH-USDT", "BTC-USDT"), ()]),
         credibility=st.floats(0, 1),
         engagement=st.floats(0, 1e6),
+        apart=st.none() | st.fixed_dictionaries({"BTC-USDT": st.floats(-1, 1) | st.none()}),
     ),
     max_size=25,
     unique_by=lambda made: made.text_id,
@@ -214,6 +224,20 @@ def test_surprise_is_finite_and_grows_with_the_volume(counts):
     more = surprise([counts[0] + 1, *counts[1:]], [every[0] + 1, *every[1:]], 4)
     assert math.isfinite(found)
     assert more > found
+
+
+def test_aggregate_takes_what_a_text_feels_about_its_own_instrument():
+    both = ("ETH-USDT", "BTC-USDT", "SOL-USDT")
+    apart = {"ETH-USDT": 0.5, "BTC-USDT": None}
+    texts = [text(1, 0, -0.25, about=both, apart=apart), text(2, 0, -1.0, about=both)]
+    found = {name: aggregate(texts, name, Window.H1, NOW, model="m") for name in both}
+    assert {name: each.score for name, each in found.items()} == {
+        "ETH-USDT": -0.25,
+        "BTC-USDT": -1.0,
+        "SOL-USDT": -0.625,
+    }
+    assert [found["ETH-USDT"].bullish, found["ETH-USDT"].bearish] == [1, 1]
+    assert (found["BTC-USDT"].volume, found["BTC-USDT"].coverage) == (2, 0.5)
 
 
 def test_aggregate_a_text_given_as_a_copy_weighs_nothing():

@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from engine.sentiment.base import TextSentiment
 from engine.sentiment.batching import Batches
 from engine.sentiment.readers import TextReaders
-from engine.sentiment.reading import TextQuery, TextReader
+from engine.sentiment.reading import KnownText, TextQuery, TextReader
 from engine.sources.mentions import MentionFinder
 
 
@@ -132,7 +132,7 @@ async def test_reload_lets_the_old_model_finish_and_gives_new_calls_the_new_one(
     await asyncio.to_thread(made[0].begun.wait, 10)
     reloaded = await readers.reload("only")
     assert (reloaded.before, reloaded.after) == ("versioned-1", "versioned-2")
-    new = asyncio.create_task(readers.sentiments(["c"]))
+    new = asyncio.create_task(readers.opinions([KnownText("c", [])]))
     await asyncio.sleep(0)
     gate.set()
     assert (await old).model == "versioned-1"

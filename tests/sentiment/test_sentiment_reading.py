@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from engine.config import Config
 from engine.domain.text import text_content
 from engine.errors import ConfigError, InstrumentError
 from engine.sentiment.base import TextSentiment
-from engine.sentiment.reading import MAX_CHARACTERS, TextQuery, TextReader
+from engine.sentiment.reading import MAX_CHARACTERS, KnownText, TextQuery, TextReader
 from engine.sentiment.registry import sentiment_model
 from engine.sentiment.scoring import score_texts
 from engine.sources.mentions import MentionFinder
@@ -36,7 +37,7 @@ def read(text: str, instrument: str | None = None) -> tuple[float | None, str | 
 def test_reader_of_an_english_text_gives_the_models_own_reading() -> None:
     text = "Bitcoin breaks $70k on huge inflows"
     (own,) = sentiment_model("lexicon").score([text])
-    assert READER.sentiments([text]) == [own]
+    assert READER.opinions([KnownText(text, ["BTC-USDT"])]) == [(own, ())]
     (reading,) = READER.read([TextQuery(text)])
     assert reading.sentiment == own
     assert [each.instrument for each in reading.instruments] == ["BTC-USDT"]
@@ -56,7 +57,7 @@ def test_reader_of_an_english_text_gives_the_models_own_reading() -> None:
 )
 def test_reader_of_what_cannot_be_read_says_unknown(text: str, language: str | None) -> None:
     assert read(text) == (None, language, False)
-    assert READER.sentiments([text]) == [None]
+    assert READER.opinions([KnownText(text, [])]) == [None]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,8 @@ def test_reader_of_every_language_reads_what_the_model_can() -> None:
     reader = TextReader(
         sentiment_model("lexicon"), normalise, sure_language, MentionFinder([]), languages=()
     )
-    assert reader.sentiments(["El precio del bitcoin cae con fuerza tras la noticia"]) != [None]
+    spanish = KnownText("El precio del bitcoin cae con fuerza tras la noticia", [])
+    assert reader.opinions([spanish]) != [None]
 
 
 def test_reader_cuts_long_texts_and_says_so() -> None:
@@ -142,12 +144,32 @@ def test_live_batch_and_single_readings_are_equal_to_the_bit(texts: list[str]) -
     alone = [READER.read([TextQuery(text, "BTC-USDT", True)])[0] for text in texts]
     assert together == alone
     ids = [str(number) for number in range(len(texts))]
-    rows = {row.text_id: row for row in score_texts(READER, ids, texts, [""] * len(texts), 7)}
     contents = [text_content(text, "") for text in texts]
-    whole = [reading.sentiment for reading in READER.read([TextQuery(text) for text in contents])]
-    for text_id, sentiment in zip(ids, whole, strict=True):
-        expected = None if sentiment is None else sentiment.row(text_id, READER.name, 7)
-        assert rows.get(text_id) == expected
+    readings = READER.read([TextQuery(text) for text in contents])
+    about = [[each.instrument for each in reading.instruments] for reading in readings]
+    stored = score_texts(READER, ids, texts, [""] * len(texts), about, 7)
+    rows = {row.text_id: row for row in stored}
+    for text_id, reading in zip(ids, readings, strict=True):
+        if reading.sentiment is None:
+            assert text_id not in rows
+            continue
+        row = rows[text_id]
+        assert msgspec.structs.replace(row, targets=()) == reading.sentiment.row(
+            text_id, READER.name, 7
+        )
+        said = {each.instrument: each.score for each in reading.instruments}
+        told = {each.instrument: each.score for each in row.targets}
+        assert told == said or (not told and set(said.values()) <= {row.score})
+
+
+def test_stored_opinion_tells_the_assets_of_a_text_apart() -> None:
+    instruments = ["ETH-USDT", "BTC-USDT", "SOL-USDT"]
+    known = KnownText("ETH will flip BTC, mark my words", instruments)
+    (opinion,) = READER.opinions([known])
+    assert opinion is not None
+    good, bad = opinion.targets  # the source says SOL too, the text does not name it
+    assert (good.instrument, good.label) == ("ETH-USDT", "bullish")
+    assert (bad.instrument, bad.label) == ("BTC-USDT", "bearish")
 
 
 def test_reading_body_has_the_shape_of_the_api() -> None:

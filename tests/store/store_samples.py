@@ -32,6 +32,7 @@ from engine.domain.sentiment import (
     SentimentAggregate,
     SentimentEvent,
     SentimentScore,
+    TargetScore,
     TextTopics,
 )
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
@@ -157,8 +158,18 @@ def credibility(number: int) -> SourceCredibility:
 
 
 def score(number: int, model: str = "lexicon-1") -> SentimentScore:
+    targets = (TargetScore("BTC-USDT", 0.5, "bullish"), TargetScore("ETH-USDT", None, None))
     return SentimentScore(
-        f"text-{number}", model, -0.25, 0.5, 0.25, 0.25, "bearish", 0.5, T0 + number
+        f"text-{number}",
+        model,
+        -0.25,
+        0.5,
+        0.25,
+        0.25,
+        "bearish",
+        0.5,
+        T0 + number,
+        targets if number == 1 else (),
     )
 
 

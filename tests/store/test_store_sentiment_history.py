@@ -37,13 +37,36 @@ def test_store_of_before_events_is_brought_up_and_its_aggregates_stay(store: Sto
     assert migrate(store, KEPT_FOR_EVER, feature_columns()) == ()
 
 
+def test_store_of_before_targets_is_brought_up_and_its_scores_are_for_all(store: Store) -> None:
+    for statement in (
+        "ALTER TABLE sentiment_scores DROP COLUMN target_instruments, DROP COLUMN target_scores, "
+        "DROP COLUMN target_labels",
+        "ALTER TABLE schema_versions DELETE WHERE number = 15 SETTINGS mutations_sync = 2",
+        "INSERT INTO sentiment_scores (text_id, model, score, bearish, neutral, bullish, label, "
+        f"confidence, scored_at) VALUES ('text-1', '{MODEL}', -0.25, 0.5, 0.25, 0.25, 'bearish', "
+        f"0.5, fromUnixTimestamp64Nano({T0 + 1}))",
+    ):
+        store.command(statement)
+    migrate(store, KEPT_FOR_EVER, feature_columns())
+    store.insert("texts", [replace(item(1), duplicate_of="")])
+    assert Reader(store).scores(T0, T0 + 2) == [replace(score(1), targets=())]
+    (held,) = SentimentHistory(store).texts(MODEL, T0, T0 + 2)
+    assert held.toward("ETH-USDT") == (-0.25, "bearish")
+    store.insert("sentiment_scores", [score(1)])
+    assert Reader(store).scores(T0, T0 + 2) == [score(1)]
+    (held,) = SentimentHistory(store).texts(MODEL, T0, T0 + 2)
+    assert held.toward("ETH-USDT") == (None, None)
+
+
 def test_texts_come_with_their_scores_and_those_without_one_with_none(store: Store) -> None:
     one, two = (replace(item(number), duplicate_of="") for number in (1, 2))
     copy = replace(item(3), text_id="copy", duplicate_of="text-1")
     store.insert("texts", [one, two, copy])
     store.insert("sentiment_scores", [score(1), score(2, "other-2")])
     assert SentimentHistory(store).texts(MODEL, T0, T0 + 4) == [
-        ScoredText("text-1", ("BTC-USDT", "ETH-USDT"), T0 + 1, -0.25, "bearish", 0.7, 3.5),
+        ScoredText(
+            "text-1", ("BTC-USDT", "ETH-USDT"), T0 + 1, -0.25, "bearish", 0.7, 3.5, score(1).targets
+        ),
         ScoredText("text-2", (), T0 + 2, None, None, 0.7, 3.5),
         ScoredText("copy", ("BTC-USDT", "ETH-USDT"), T0 + 3, None, None, 0.0, 3.5),
     ]

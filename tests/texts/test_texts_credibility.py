@@ -210,7 +210,7 @@ def test_measure_law_rows_are_the_answers_at_their_moments(opinions: list[Opinio
 def test_rules_version_names_all_that_decides_the_values() -> None:
     section = MeasureCredibilitySection(horizon="4h", half_life_days=30)
     rules = credibility_rules(section, Timeframe.H1)
-    assert rules.version == "1 4h of 1h bars, half-life 30 d, prior 50, authors 5"
+    assert rules.version == "2 4h of 1h bars, half-life 30 d, prior 50, authors 5"
     assert rules.horizon_ns == 4 * HOUR
 
 

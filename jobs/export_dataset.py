@@ -118,7 +118,8 @@ def _judged(run: Run, request: DatasetRequest, parts: Sequence[BarRange]) -> Ver
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ConfigError(
             f"the quality gate fails: {'; '.join(problems[:3])}{more}; mend it (check_quality "
-            "lists everything) or export with --set force=true"
+            "lists everything), export a time without holes (--set begin=… --set end=…), or "
+            "overrule the gate with --set force=true"
         )
     return verdict
 

@@ -47,9 +47,15 @@ class Board:
         How long a bar waits for the slowest market and for the texts of its moment.
     expects_texts
         Whether there are sources of text at all.
+    since
+        Bars that closed before, UTC nanoseconds, are not ranked: nobody was there to rank them,
+        and what a start reads back of the past comes from some venues sooner than from others.
     """
 
-    def __init__(self, workers: int, patience_s: float, expects_texts: bool) -> None:
+    def __init__(
+        self, workers: int, patience_s: float, expects_texts: bool, since: int = 0
+    ) -> None:
+        self._since = since
         self._workers = workers
         self._patience_s = patience_s
         self._expects_texts = expects_texts
@@ -76,7 +82,8 @@ class Board:
         Returns
         -------
         list of ClosedBar
-            Bars ranked earlier whose rows a late trade corrected.
+            Bars that are not ranked (any more): earlier ones whose rows a late trade corrected,
+            and those of before the start.
         """
         for key, receive_time in batch.last_receive.items():
             exchange, _, instrument = key.partition(":")
@@ -108,7 +115,8 @@ class Board:
         self._take_newest(row)
         timeframe = Timeframe(row.timeframe)
         market = Market(row.exchange, row.instrument)
-        if row.open_time <= self._ranked_through.get(timeframe, -1):
+        is_past = row.open_time + timeframe.ns < self._since
+        if is_past or row.open_time <= self._ranked_through.get(timeframe, -1):
             ranked = self._ranked.get(timeframe, {})
             bar = ranked.get(row.open_time)
             if bar is None:

@@ -31,7 +31,7 @@ PATIENCE_S = 5.0
 """How long a closed bar waits for the slowest venue and for the texts of its moment."""
 
 RESTORED_NS = 300 * NS_PER_S
-"""How much sentiment is read back at a start: a bar told again is joined with its own."""
+"""How far back a start reaches: a bar told again is ranked, with the sentiment of its own time."""
 
 
 class Ranker(EngineActor):
@@ -63,7 +63,12 @@ class Ranker(EngineActor):
         self._bus = Bus(wiring.bus_url, config.bus.prefix)
         self._weights = load_weights(config.ranking.weights)
         self._expects_texts = bool(config.sources) and wiring.starts_at is None
-        self._board = Board(workers, PATIENCE_S, expects_texts=self._expects_texts)
+        self._board = Board(
+            workers,
+            PATIENCE_S,
+            expects_texts=self._expects_texts,
+            since=self._clock.now_ns() - RESTORED_NS,
+        )
         self._pass = asyncio.Lock()
         self._arrived = asyncio.Event()
         self._directions: dict[str, str] = {}

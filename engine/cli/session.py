@@ -26,6 +26,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from engine.actors.agent_port import own_agent_port
 from engine.actors.placement import is_head_node, kill, place
 from engine.actors.plan import Plan, make_plan
+from engine.actors.quiet_dashboard import quiet_dashboard
 from engine.actors.submission import JobServer
 from engine.actors.supervisor import Supervisor
 from engine.cli.processes import end, family_of_this, identity
@@ -147,7 +148,7 @@ class Session:
         # Short: Ray puts sockets below it, whose paths may have 107 bytes.
         self._temp_dir = tempfile.mkdtemp(prefix="engine-")
         try:
-            with own_agent_port():
+            with own_agent_port(), quiet_dashboard():
                 context = ray.init(
                     num_cpus=ray_config.num_cpus,
                     object_store_memory=ray_config.object_store_mb * 2**20,

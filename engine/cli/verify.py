@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 from rich.console import Console
@@ -19,6 +21,9 @@ from engine.moments import parse_moment
 
 if TYPE_CHECKING:
     from engine.store.completeness import MarketReport
+
+WIDE = 170
+"""Characters that all columns take; markets with long ids need as many."""
 
 PATIENCE_S = 3.0
 """A running engine writes trades and candles a moment apart: doubtful days are looked at twice."""
@@ -78,17 +83,18 @@ def verify(
 
 
 def show(console: Console, reports: list[MarketReport]) -> None:
-    """Print the table, and below it what is not complete and what was not compared."""
-    table = Table(header_style="bold")
-    for name in ("market", "first id", "last id", "from", "to"):
-        table.add_column(name, overflow="fold")
-    for name in ("trades", "unique", "missing", "gaps open/repaired", "candles wrong/compared"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+    """Print the table, and below it what is not complete and what was not compared.
+
+    On a narrow terminal without the columns that say where a market's trades begin and end.
+    """
+    columns = {name: how for name, how in _COLUMNS.items() if console.width >= WIDE or how.narrow}
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for name, column in columns.items():
+        table.add_column(name, justify=column.justify, no_wrap=True)
     for report in reports:
-        table.add_row(*_cells(report))
+        table.add_row(*(column.cell(report) for column in columns.values()))
     console.print(table)
-    _list(console, "not compared", "yellow", [_not_compared(report) for report in reports])
+    _list(console, "not compared", "yellow", _not_compared(reports))
     problems = [f"{r.market}: {problem}" for r in reports for problem in r.problems]
     _list(console, "not complete", "red", problems)
     if not problems:
@@ -97,30 +103,55 @@ def show(console: Console, reports: list[MarketReport]) -> None:
                       "none twice, and every compared candle agrees with them")  # fmt: skip
 
 
-def _cells(report: MarketReport) -> list[str | Text]:
-    counts = report.counts
-    has_trades = bool(counts.trades)
+class _Column(NamedTuple):
+    cell: Callable[[MarketReport], str | Text]
+    justify: Literal["left", "right"] = "right"
+    narrow: bool = False
+    """Whether it is shown on a narrow terminal too."""
+
+
+def _moment(report: MarketReport, nanoseconds: int) -> str:
+    return iso_utc(nanoseconds)[:19] if report.counts.trades else ""
+
+
+def _missing(report: MarketReport) -> str:
+    return f"{report.missing_ids:,}" if report.counts.counted else "not counted"
+
+
+def _verdict(report: MarketReport) -> Text:
+    return Text("complete", "green") if report.is_complete else Text("not complete", "red")
+
+
+_COLUMNS = {
+    "market": _Column(lambda report: str(report.market), "left", narrow=True),
+    "first id": _Column(lambda report: report.counts.first_id, "left"),
+    "last id": _Column(lambda report: report.counts.last_id, "left"),
+    "from": _Column(lambda report: _moment(report, report.counts.first_time), "left"),
+    "to": _Column(lambda report: _moment(report, report.counts.last_time), "left"),
+    "trades": _Column(lambda report: f"{report.counts.trades:,}", narrow=True),
+    "unique": _Column(lambda report: f"{report.counts.trades - report.duplicates:,}"),
+    "missing": _Column(_missing, narrow=True),
+    "gaps open/repaired": _Column(lambda report: f"{len(report.open_gaps)}/{report.repaired_gaps}"),
+    "candles wrong/compared": _Column(
+        lambda report: f"{report.candles.disagreeing:,}/{report.candles.compared:,}"
+    ),
+    "": _Column(_verdict, "left", narrow=True),
+}
+
+
+def _not_compared(reports: list[MarketReport]) -> list[str]:
+    """Say why candles were not compared, a line for each reason."""
+    candles: Counter[str] = Counter()
+    markets: dict[str, list[str]] = {}
+    for report in reports:
+        candles.update(report.candles.not_compared)
+        for reason in report.candles.not_compared:
+            markets.setdefault(reason, []).append(str(report.market))
     return [
-        str(report.market),
-        counts.first_id,
-        counts.last_id,
-        iso_utc(counts.first_time)[:19] if has_trades else "",
-        iso_utc(counts.last_time)[:19] if has_trades else "",
-        f"{counts.trades:,}",
-        f"{counts.trades - report.duplicates:,}",
-        f"{report.missing_ids:,}" if counts.counted else "not counted",
-        f"{len(report.open_gaps)}/{report.repaired_gaps}",
-        f"{report.candles.disagreeing:,}/{report.candles.compared:,}",
-        Text("complete", "green") if report.is_complete else Text("not complete", "red"),
+        f"{candles[reason]:,} candles of "
+        f"{of[0] if len(of) == 1 else f'{len(of)} markets (--json names them)'}: {reason}"
+        for reason, of in sorted(markets.items())
     ]
-
-
-def _not_compared(report: MarketReport) -> str:
-    reasons = report.candles.not_compared
-    if not reasons:
-        return ""
-    told = "; ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
-    return f"{report.market}: candles {told}"
 
 
 def _list(console: Console, title: str, colour: str, lines: list[str]) -> None:

@@ -305,6 +305,8 @@ def _gap_in_words(gap: Gap) -> str:
     ids = "" if gap.from_sequence is None else f", ids {gap.from_sequence} to {gap.to_sequence}"
     until = "lasts" if gap.to_time is None else f"to {iso_utc(gap.to_time)}"
     why = f": {gap.problem}" if gap.problem else ""
+    if gap.cause == "stale" and gap.to_time is None:
+        why = why or ": a quiet market, or a feed that stalled; its next trade tells which"
     return (
         f"open gap of {gap.channel} ({gap.cause}) from {iso_utc(gap.from_time)}, {until}{ids}{why}"
     )

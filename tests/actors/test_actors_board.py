@@ -48,6 +48,15 @@ def test_board_bars_come_out_in_order_of_time() -> None:
     assert times(board.ready(now=0)) == [0, MINUTE, 2 * MINUTE]
 
 
+def test_board_bars_of_before_the_start_are_not_ranked_but_their_rows_are_kept() -> None:
+    board = Board(workers=1, patience_s=5, expects_texts=False, since=2 * MINUTE + 1)
+    past = board.take(features(row(0), row(MINUTE), row(2 * MINUTE), through=3 * MINUTE), now=0)
+    assert times(past) == [0, MINUTE]
+    assert not any(bar.is_whole for bar in past), "no ranks over a few of its markets"
+    assert [set(bar.rows) for bar in past] == [{BTC}, {BTC}]
+    assert times(board.ready(now=0)) == [2 * MINUTE]
+
+
 def test_board_sentiment_is_never_of_a_later_moment() -> None:
     board = Board(workers=1, patience_s=5, expects_texts=True)
     board.take_sentiment(sentiment(MINUTE, 0.1))

@@ -27,6 +27,8 @@ RANKED = next(feature.name for feature in FEATURES if feature.ranks)
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    # Bars of the samples closed long ago.
+    monkeypatch.setattr("engine.actors.ranker.RESTORED_NS", 2**62)
     return install(monkeypatch, "ranker")
 
 

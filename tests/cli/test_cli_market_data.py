@@ -45,8 +45,8 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINE_STATE_DIR", str(tmp_path / "state"))
 
 
-def command(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+def command(*arguments: str, width: int = 200) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": str(width)})
 
 
 def refusal(*arguments: str) -> EngineError:
@@ -74,15 +74,20 @@ def opened(path: Path, trades: list[Trade]) -> Iterator[EmbeddedStore]:
 def test_verify_stopped_engines_store_that_is_whole_exits_with_0() -> None:
     with opened(Path("data/store"), TRADES):
         pass
-    done = command("verify")
-    assert done.exit_code == 0, done.exception
-    (row,) = [line for line in done.stdout.splitlines() if "kraken:BTC-USD" in line]
-    cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells == [
-        "kraken:BTC-USD", "1", "10", "2026-01-05T12:00:00", "2026-01-05T12:00:00", "10", "10",
-        "0", "0/0", "0/1", "complete",
-    ]  # fmt: skip
-    assert "complete: 10 trades, none missing, none twice" in done.stdout
+    shown = {}
+    for width in (80, 170):
+        done = command("verify", width=width)
+        assert done.exit_code == 0, done.exception
+        assert "complete: 10 trades, none missing, none twice" in done.stdout
+        (row,) = [line for line in done.stdout.splitlines() if line.startswith("kraken:BTC-USD ")]
+        shown[width] = row.split()
+    assert shown == {
+        80: ["kraken:BTC-USD", "10", "0", "complete"],
+        170: [
+            "kraken:BTC-USD", "1", "10", "2026-01-05T12:00:00", "2026-01-05T12:00:00", "10", "10",
+            "0", "0/0", "0/1", "complete",
+        ],
+    }  # fmt: skip
 
 
 def test_verify_running_engines_store_that_is_not_whole_exits_with_1(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -162,6 +165,12 @@ def test_engine_supervisor_killed_is_replaced_and_finds_every_part(
     assert {**after, "supervisor": 0} == {**before, "supervisor": 0}, "no other part was touched"
 
 
+def ignores_interrupt(process: psutil.Process) -> bool:
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    (mask,) = re.findall(r"^SigIgn:\s*(\w+)$", status, re.MULTILINE)
+    return bool(int(mask, 16) & 1 << (signal.SIGINT - 1))
+
+
 def test_engine_interrupted_stops_everything_and_goes_on_from_what_is_stored(
     engine: tuple[Command, str],
 ) -> None:
@@ -178,6 +187,7 @@ def test_engine_interrupted_stops_everything_and_goes_on_from_what_is_stored(
         str(ROOT / "configs" / "local.yaml"),
         *FREE_PORTS,
         stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     assert again.stdout is not None
     lines = []
@@ -192,7 +202,11 @@ def test_engine_interrupted_stops_everything_and_goes_on_from_what_is_stored(
     )
     assert after["n"] == after["ids"] >= before["n"]
     family = command.family()
-    again.send_signal(signal.SIGINT)
+    # Else no job could be stopped in order: its parts that take jobs would be gone at once.
+    dashboard = [each for each in family if "dashboard" in " ".join(each.cmdline()[:3])]
+    assert len(dashboard) > 1
+    assert all(map(ignores_interrupt, dashboard))
+    os.killpg(again.pid, signal.SIGINT)  # as a terminal does
     assert again.wait(timeout=60) == 0
     _, left = psutil.wait_procs(family, timeout=1)
     assert left == []

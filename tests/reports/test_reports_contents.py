@@ -126,8 +126,8 @@ def test_markdown_tells_all_there_is_to_a_signal() -> None:
         "| 1 | BTC-USDT | +0.133 | ▲ bullish | 75% | 64,123.46 |",
         "- Lifted by calm.",
         "3 bars to 2026-02-03 14:00 UTC: 100 → 105 (+5.0%), low 100, high 110.",
-        "| volatility 168 | calmer trading over 7 days than most | 47 bps | -2.0 | +0.1333 "
-        "| `········│████████` |",
+        "| volatility 168 | calmer trading over the last 7 days than most | 47 bps | -2.0 "
+        "| +0.1333 | `········│████████` |",
         "| sentiment | missing: its weight went to the others | – | – | +0.0000 |",
         "| **score** | sum of the contributions | | | **+0.1333** | |",
         "- confidence 75%: agreement 90%, freshness 80%, coverage 80%, liquidity 26%, "

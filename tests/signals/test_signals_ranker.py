@@ -249,7 +249,8 @@ def test_rationale_reads_as_written_down():
     assert best.instrument == "C-USD"
     assert best.rationale[1].startswith(
         "Lifted by warmer texts than most (+0.40, 2.7 robust deviations above the median, +0.180); "
-        "calmer trading over 7 days than most (20 bps, 0.7 robust deviations below the median, "
+        "calmer trading over the last 7 days than most (20 bps, 0.7 robust deviations below the "
+        "median, "
     )
     assert best.rationale[2] == "Held down by nothing."
     assert best.rationale[3] == (

@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from engine.clock import parse_iso_utc
 from engine.domain.instrument import ExchangeName, Instrument
@@ -53,6 +54,12 @@ from engine.settings.texts import TextsSection
 from engine.settings.train_sentiment import TrainSentimentSection
 
 ENVIRONMENT_PREFIX = "ENGINE__"
+
+LIST_EXPECTED = ("tuple_type", "list_type", "set_type", "frozen_set_type")
+"""What pydantic calls the mistake of giving one value instead of several."""
+
+Place = tuple[str, ...]
+"""A key of the tree, section by section."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -486,6 +493,7 @@ def load_config(
     overrides: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
     base: Mapping[str, Any] | None = None,
+    given_by: str = "--set",
 ) -> Config:
     """Read the configuration, or say in one sentence a line what is wrong with it.
 
@@ -499,6 +507,8 @@ def load_config(
         Where ``ENGINE__SECTION__KEY`` is looked up; the process's own by default.
     base
         A tree to start from where no file is given.
+    given_by
+        What the overrides came with, for messages.
 
     Raises
     ------
@@ -507,18 +517,20 @@ def load_config(
     """
     tree: dict[str, Any] = _read_yaml(path) if path else deepcopy(dict(base or {}))
     variables = os.environ if environment is None else environment
+    origins: dict[Place, str] = {}
     for name in sorted(variables):
         if name.startswith(ENVIRONMENT_PREFIX):
             keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-            _put(tree, keys, _value(variables[name], name), name)
+            value = _value(variables[name], name)
+            origins.update(dict.fromkeys(_put(tree, keys, value, name), name))
     for override in overrides:
         key, value = read_override(override)
-        _put(tree, key.split("."), value, override)
+        origins.update(dict.fromkeys(_put(tree, key.split("."), value, override), given_by))
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         where = str(path) if path else "the configuration"
-        raise ConfigError(_explain(error, where)) from None
+        raise ConfigError(_explain(error, where, origins)) from None
 
 
 def read_override(text: str) -> tuple[str, Any]:
@@ -566,28 +578,42 @@ def _value(text: str, where: str) -> Any:
         raise ConfigError(f"the value of {where!r} is not YAML") from None
 
 
-def _put(tree: dict[str, Any], keys: list[str], value: Any, where: str) -> None:
+def _put(tree: dict[str, Any], keys: list[str], value: Any, where: str) -> list[Place]:
+    """Put a value in its place; return that, and each section above it that was not there."""
     branch = tree
-    for key in keys[:-1]:
+    new = [tuple(keys)]
+    for depth, key in enumerate(keys[:-1], 1):
+        if key not in branch:
+            new.append(tuple(keys[:depth]))
         below = branch.setdefault(key, {})
         if not isinstance(below, dict):
             raise ConfigError(f"{where!r}: {key!r} holds a value, not a section")
         branch = below
     branch[keys[-1]] = value
+    return new
 
 
-def _explain(error: ValidationError, where: str) -> str:
+def _explain(error: ValidationError, where: str, origins: Mapping[Place, str]) -> str:
+    """Say what is wrong, a line each: where it came from, which key, and what to do."""
     lines = []
     for problem in error.errors(include_url=False):
         path = [str(part) for part in problem["loc"] if part != "[key]"]
+        above = (tuple(path[:depth]) for depth in range(len(path), 0, -1))
+        origin = next((origins[place] for place in above if place in origins), where)
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown key {'.'.join(path)!r}{_nearest(path)}")
+            lines.append(f"{origin}: unknown key {'.'.join(path)!r}{_nearest(path)}")
         else:
-            text = problem["msg"].removeprefix("Value error, ")
-            given = problem["input"]
-            shown = f" (given {given!r})" if isinstance(given, str | int | float) else ""
-            lines.append(f"{where}: {'.'.join(path) or 'configuration'}: {text}{shown}")
+            lines.append(f"{origin}: {'.'.join(path) or 'configuration'}{_fault(problem)}")
     return "\n".join(lines)
+
+
+def _fault(problem: ErrorDetails) -> str:
+    given = problem["input"]
+    is_plain = isinstance(given, str | int | float)
+    if problem["type"] in LIST_EXPECTED:
+        return " takes a list" + (f": write [{given}]" if is_plain else "")
+    text = problem["msg"].removeprefix("Value error, ")
+    return f": {text}" + (f" (given {given!r})" if is_plain else "")
 
 
 def _nearest(path: list[str]) -> str:

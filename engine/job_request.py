@@ -82,6 +82,7 @@ def load_job_config(
     overrides: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
     base: Mapping[str, Any] | None = None,
+    given_by: str = "--set",
 ) -> Config:
     """Read the configuration of a job; see `engine.config.load_config`.
 
@@ -97,6 +98,8 @@ def load_job_config(
         Where ``ENGINE__SECTION__KEY`` is looked up; the process's own by default.
     base
         A configuration to start from where no file is given: that of the running engine.
+    given_by
+        What the overrides came with, for messages.
 
     Raises
     ------
@@ -105,7 +108,7 @@ def load_job_config(
     """
     own = list(type(section_of(job, Config())).model_fields)
     full = [_in_full(job, one, own) for one in overrides]
-    config = load_config(path, full, environment, base)
+    config = load_config(path, full, environment, base, given_by)
     section_of(job, config).require()
     return config
 

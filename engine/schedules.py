@@ -106,7 +106,8 @@ def run_config(config: Config, job: str, settings: Mapping[str, Any], due_at: in
             wanted.setdefault(key, iso_utc(due_at))
     overrides = [f"{key}={json.dumps(value)}" for key, value in wanted.items()]
     # The environment is in the engine's configuration already.
-    return load_job_config(job, None, overrides, {}, config.model_dump(mode="json"))
+    base = config.model_dump(mode="json")
+    return load_job_config(job, None, overrides, {}, base, given_by="set")
 
 
 def submission_id(run: ScheduledRun) -> str:

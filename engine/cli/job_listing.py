@@ -24,6 +24,7 @@ STYLES: Mapping[str, str] = {
     "failed": "red",
     "lost": "red",
 }
+GOING = ("waiting", "running")
 LOST = "its process is gone without a word"
 
 
@@ -39,6 +40,7 @@ class Listed:
     started_at: int | None
     """UTC nanoseconds."""
     ended_at: int | None
+    """None while it runs, and where nobody saw it end."""
     rows: int
     """Rows written."""
     problem: str
@@ -87,7 +89,8 @@ def jobs_table(listed: Sequence[Listed], now: int) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for each in listed:
         started = each.started_at
-        took = None if started is None else ((each.ended_at or now) - started) / NS_PER_MS
+        ended = now if each.state in GOING else each.ended_at
+        took = None if started is None or ended is None else (ended - started) / NS_PER_MS
         table.add_row(
             Text(each.id),
             *(() if names_tell else (Text(each.job),)),
@@ -117,6 +120,8 @@ def _recorded(
     has_ended = is_gone(run) if submission is None else submission.is_over
     if run.outcome == "running" and has_ended:
         state, problem = "lost", LOST
+    if state == "lost":
+        # Recorded is only when it was found to be gone.
         ended_at = submission.ended_at if submission else None
     return Listed(name, run.job, state, run.started_at, ended_at, run.rows, problem)
 

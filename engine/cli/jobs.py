@@ -13,7 +13,7 @@ from engine.cli.job_listing import Listed, jobs_table, join, problems
 from engine.cli.job_target import AddressOption, Target, find_target
 from engine.cli.options import ConfigOption, SetOption
 from engine.cli.stores import store_to_read
-from engine.cli.submit import exit_code, surviving
+from engine.cli.submit import exit_code, run_recorded, surviving
 from engine.clock import SystemClock
 from engine.errors import ConfigError, NotRunningError
 
@@ -100,7 +100,8 @@ def stop(name: NameArgument, address: AddressOption = "") -> None:
     found = _found(server, target, name)
     console = Console(highlight=False, soft_wrap=True)
     if found.is_over or not server.stop(found.submission_id):
-        console.print(f"{found.submission_id} is over already: {found.state}")
+        state = _how_it_ended(target, found)
+        console.print(f"{found.submission_id} is over already: {state}")
         return
     with console.status(f"stopping {found.submission_id}"):
         ended = server.wait(found.submission_id, STOP_PATIENCE_S)
@@ -109,7 +110,18 @@ def stop(name: NameArgument, address: AddressOption = "") -> None:
             f"{found.submission_id} has not ended within {STOP_PATIENCE_S:.0f} s; "
             "engine jobs shows whether it still runs"
         )
-    console.print(f"{found.submission_id}: {ended.state}; submitted again it does the rest")
+    state = _how_it_ended(target, ended)
+    if state == "done":
+        # It was on its way out: Ray counts it as stopped, though all is stored.
+        console.print(f"{found.submission_id} is over already: done")
+        return
+    console.print(f"{found.submission_id}: {state}; submitted again it does the rest")
+
+
+def _how_it_ended(target: Target, ended: Submission) -> str:
+    """Return what a job recorded of its end; where it recorded none, what Ray says."""
+    run = run_recorded(target, ended.submission_id)
+    return ended.state if run is None or run.outcome == "running" else run.outcome
 
 
 def _listed(

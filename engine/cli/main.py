@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 something failed; 2 what you wrote is wrong (a key, a file
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 
@@ -29,7 +30,7 @@ from engine.cli import (
     up,
     verify,
 )
-from engine.errors import EngineError
+from engine.errors import ConfigError, EngineError
 
 app = typer.Typer(
     name="engine",
@@ -65,6 +66,7 @@ app.add_typer(schedule.app, name="schedule")
 def run() -> None:
     """Run the command; a person's mistake ends in one clear sentence, never in a trace."""
     try:
+        _require_known(sys.argv[1:])
         app()
     except EngineError as error:
         console = Console(stderr=True, highlight=False)
@@ -75,6 +77,17 @@ def run() -> None:
         # Whoever read our output has seen enough (engine sql … | head).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _require_known(arguments: list[str]) -> None:
+    """Refuse a command that is none, and name the nearest one, or all."""
+    known = [one.name or "" for one in app.registered_commands]
+    known += [one.name or "" for one in app.registered_groups]
+    if not arguments or arguments[0].startswith("-") or arguments[0] in known:
+        return
+    close = difflib.get_close_matches(arguments[0], known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+    raise ConfigError(f"No such command {arguments[0]!r}; {hint}")
 
 
 if __name__ == "__main__":

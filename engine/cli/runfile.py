@@ -16,7 +16,9 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from engine.errors import NotRunningError, StartError
+from engine.cli.folder_lock import Holder, holders
+from engine.cli.state_folder import state_dir, unwritable
+from engine.errors import NotRunningError
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -55,15 +57,6 @@ class Run(msgspec.Struct, frozen=True):
     """The configuration, JSON: passwords masked, paths written out."""
 
 
-def state_dir() -> Path:
-    """Return the folder of the run files."""
-    chosen = os.environ.get("ENGINE_STATE_DIR")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "signal-engine"
-
-
 def write_run(run: Run) -> Path:
     """Write or replace the run file of this engine; only its user may read it."""
     folder = state_dir()
@@ -75,10 +68,7 @@ def write_run(run: Run) -> Path:
             file.write(msgspec.json.encode(run))
         fresh.replace(path)
     except OSError as error:
-        raise StartError(
-            f"the state folder {folder} cannot be written ({error.strerror}); "
-            "set ENGINE_STATE_DIR to a folder that can"
-        ) from None
+        raise unwritable(folder, error) from None
     return path
 
 
@@ -94,6 +84,22 @@ def running_here() -> Run | None:
     return next((run for run in runs if run.data_dir.startswith(here + os.sep)), None) or next(
         iter(runs), None
     )
+
+
+def running_on(data_dir: Path) -> Run | None:
+    """Return the engine of a data folder, if it runs."""
+    wanted = data_dir.resolve()
+    return next((run for run in running() if Path(run.data_dir).resolve() == wanted), None)
+
+
+def starting_here() -> Holder | None:
+    """Return the engine of this folder that has begun to start and has no run file yet."""
+    here, known = Path.cwd().resolve(), {run.pid for run in running()}
+    for one in holders():
+        is_new = one.pid not in known and _is_same_process(one.pid, one.created)
+        if is_new and Path(one.data_dir).is_relative_to(here):
+            return one
+    return None
 
 
 def sweep() -> int:
@@ -135,6 +141,12 @@ def needed_run() -> Run:
         Where none runs.
     """
     run = running_here()
+    starting = starting_here() if run is None else None
+    if starting is not None:
+        raise NotRunningError(
+            f"the engine of this folder (process {starting.pid}) is still starting; try again in "
+            "a few seconds"
+        )
     if run is None:
         raise NotRunningError("no engine is running here; start one with: engine up")
     return run

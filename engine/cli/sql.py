@@ -54,17 +54,23 @@ def sql(
 
 
 def _plain_words(message: str) -> str:
-    """Cut a database's message down to what its reader can use.
+    r"""Cut a database's message down to what its reader can use.
 
     Examples
     --------
     >>> _plain_words("server response: Code: 60. DB::Exception: No such table a.b.")
     'No such table a.b.'
+    >>> _plain_words("DB::Exception: Syntax error: (1): 1\n FORMAT Arrow. Expected one of: a")
+    'Syntax error: (1): 1'
     """
-    words = message.rpartition("DB::Exception: ")[2].replace(" FORMAT Arrow", "")
+    # What is asked is the query and, on a line of its own, the format.
+    words = message.rpartition("DB::Exception: ")[2].split("Expected one of")[0]
+    for end in ("\n FORMAT Arrow.", ": FORMAT Arrow.", " FORMAT Arrow"):
+        words = words.replace(end, "")
+    words = words.strip()
     if "FORMAT" in words.upper() and "syntax" in words.lower():
-        words = f"{words.split('Expected one of')[0].strip()} (choose the format with --format)"
-    return words.split("Expected one of")[0].strip()
+        return f"{words} (choose the format with --format)"
+    return words
 
 
 def _print(rows: pa.Table, form: Format) -> None:

@@ -12,13 +12,15 @@ from rich.console import Console
 from engine.cli.job_listing import problem_in
 from engine.cli.job_target import AddressOption, Target, find_target, read_job_config
 from engine.cli.options import ConfigOption
-from engine.errors import EngineError
+from engine.errors import ConfigError, EngineError
+from engine.job_request import JOBS
 from engine.job_summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from engine.actors.submission import JobServer, Submission
+    from engine.domain.job import JobRun
 
 INTERRUPTED = 130
 """Exit code of a job that was stopped, and of waiting that was."""
@@ -28,7 +30,10 @@ LAST_LINES = 20
 
 
 def submit(
-    job: Annotated[str, typer.Argument(help="Which job; a wrong name lists them.")],
+    job: Annotated[
+        str,
+        typer.Argument(metavar="JOB", show_default=False, help="Which; without, all are named."),
+    ] = "",
     config: ConfigOption = None,
     override: Annotated[
         list[str] | None,
@@ -51,6 +56,8 @@ def submit(
 
     Example: **engine submit build_features --set timeframes=[1h] --wait**
     """
+    if not job:
+        raise ConfigError(f"which job? there are {', '.join(JOBS)}; engine submit JOB submits one")
     target = find_target(address)
     settings = read_job_config(job, config, override, target)
     server = target.connect()
@@ -98,6 +105,12 @@ def exit_code(ended: Submission) -> int:
 
 
 def summary_of(target: Target, job_id: str) -> Summary | None:
+    """Return what a job recorded of itself; None where the store is not within reach."""
+    run = run_recorded(target, job_id)
+    return Summary.from_dict(json.loads(run.details)) if run else None
+
+
+def run_recorded(target: Target, job_id: str) -> JobRun | None:
     """Return what is recorded of a job; None where the store is not within reach."""
     from engine.store.job_runs import run_of
     from engine.store.opening import reading
@@ -106,10 +119,9 @@ def summary_of(target: Target, job_id: str) -> Summary | None:
         return None
     try:
         with reading(target.engine.viewer_url or target.engine.store_url) as store:
-            run = run_of(store, job_id)
+            return run_of(store, job_id)
     except EngineError:
         return None
-    return Summary.from_dict(json.loads(run.details)) if run else None
 
 
 def _wait(server: JobServer, job_id: str, console: Console, *, only_progress: bool) -> Submission:

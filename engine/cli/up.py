@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from engine.cli.folder_lock import HANDED_ON, FolderLock
 from engine.cli.options import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -28,7 +29,7 @@ from engine.cli.options import (
     require_instruments,
     require_schedules,
 )
-from engine.cli.runfile import running, running_here, sweep
+from engine.cli.runfile import running, running_here, running_on, starting_here, sweep
 from engine.cli.tables import live_view, rows_for_signals
 from engine.config import Config
 from engine.errors import ConfigError, NotRunningError, StartError
@@ -65,10 +66,9 @@ def up(
 
     Example: **engine up --config configs/local.yaml --set serve.port=8001**
     """
-    from engine.cli.checks import require
     from engine.cli.replaying import parse_speed, with_replay
 
-    # Ray reads it when first imported, which the checks below do.
+    # Ray reads it when first imported, which the checks do.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NO_TROUBLE)
     settings = read_config(config, override)
     starts_at = None
@@ -81,13 +81,46 @@ def up(
         raise ConfigError("--speed belongs to --replay; live data comes at its own pace")
     require_instruments(settings)
     require_schedules(settings)
-    sweep()
-    require(settings)
-    if detach:
-        _detach(settings)
+    with FolderLock(Path(settings.data_dir)) as lock:
+        _require_only_one(lock, Path(settings.data_dir))
+        # Imported here: it takes a second, in which another engine could begin to start.
+        from engine.cli.checks import require
+
+        sweep()
+        require(settings)
+        if detach:
+            _detach(settings, lock)
+            return
+        path = str(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else "defaults"))
+        _run(settings, path, starts_at)
+
+
+def _require_only_one(lock: FolderLock, data_dir: Path) -> None:
+    """Take the lock, or refuse to start a second engine on a data folder.
+
+    Raises
+    ------
+    StartError
+        Saying which engine is there, and what to do.
+    """
+    is_free = lock.take()
+    run = running_on(data_dir)
+    if is_free and run is None:
         return
-    path = str(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else "defaults"))
-    _run(settings, path, starts_at)
+    where = "in this folder"
+    if not data_dir.resolve().is_relative_to(Path.cwd().resolve()):
+        where = f"on {data_dir.resolve()}"
+    if run is not None and run.ready:
+        raise StartError(
+            f"an engine is already running {where}: {run.http_url} (process {run.pid}); "
+            "engine status shows it, engine down stops it"
+        )
+    holder = lock.holder()
+    pid = run.pid if run is not None else holder.pid if holder is not None else "unknown"
+    raise StartError(
+        f"another engine is starting {where} (process {pid}); "
+        "engine status shows it, engine down stops it"
+    )
 
 
 class SteadyConsole(Console):
@@ -166,13 +199,14 @@ def _ask(session: Session, path: str) -> dict[str, Any] | None:
     return None
 
 
-def _detach(config: Config) -> None:
+def _detach(config: Config, lock: FolderLock) -> None:
     """Leave a process behind that runs the engine, and return when it is ready."""
     console = Console(highlight=False, soft_wrap=True)
     log_path = Path(config.data_dir).absolute() / "logs" / "engine.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
     environment = {**os.environ, DETACHED: "1", "ENGINE_LOG_PATH": str(log_path)}
+    environment[HANDED_ON] = str(lock.descriptor)
     with log_path.open("wb") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "engine.cli.main", *arguments],
@@ -181,7 +215,9 @@ def _detach(config: Config) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env=environment,
+            pass_fds=(lock.descriptor,),
         )
+    lock.name(child.pid)
     while child.poll() is None:
         mine = [run for run in running() if run.pid == child.pid and run.ready]
         if mine:
@@ -202,15 +238,16 @@ def down() -> None:
     Example: **engine down**
     """
     console = Console(highlight=False, soft_wrap=True)
-    run = running_here()
+    # Its run file comes only when Ray runs.
+    found = starting_here() or running_here()
     swept = sweep()
     if swept:
         console.print(f"ended {swept} processes that a killed engine had left behind")
-    if run is None and swept:
+    if found is None and swept:
         return
-    if run is None:
+    if found is None:
         raise NotRunningError("no engine is running here: there is nothing to stop")
-    process = psutil.Process(run.pid)
+    process = psutil.Process(found.pid)
     family = {process, *process.children(recursive=True)}
     process.terminate()
     _, left = psutil.wait_procs(family, timeout=STOP_PATIENCE_S)
@@ -219,4 +256,4 @@ def down() -> None:
             straggler.kill()
     if left:
         console.print(f"{len(left)} processes did not stop in time and were killed")
-    console.print(f"stopped the engine (process {run.pid})")
+    console.print(f"stopped the engine (process {found.pid})")

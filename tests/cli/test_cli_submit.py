@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from engine.actors.job_environment import (
     ROOT,
@@ -24,6 +25,7 @@ from engine.actors.submission import JobServer, Submission
 from engine.cli.job_following import BarView, Lines, follow
 from engine.cli.job_listing import Listed, jobs_table, join, problem_in
 from engine.cli.job_target import Target, find_target, read_job_config
+from engine.cli.main import app
 from engine.cli.runfile import Run, write_run
 from engine.cli.submit import exit_code
 from engine.config import Config, load_config
@@ -324,6 +326,81 @@ def test_jobs_table_names_the_job_only_where_an_id_does_not() -> None:
 def test_run_is_gone_only_where_its_process_is(host: str, began: float | None, gone: bool) -> None:
     assert is_gone(run_row("a", "running"), host, lambda pid: began) is gone
     assert not is_gone(run_row("a", "done"), host, lambda pid: began)
+
+
+@pytest.mark.parametrize("submissions", [[], [submission("report-1", "failed", ended_at=None)]])
+@pytest.mark.parametrize(
+    "run", [run_row("report-1", "running"), run_row("report-1", "lost", ended_at=99 * S)]
+)
+def test_jobs_table_lost_job_that_nobody_saw_end_took_an_unknown_time(
+    submissions: list[Submission], run: JobRun
+) -> None:
+    listed = join(submissions, [run], lambda run: True)
+    assert listed[0].ended_at is None
+    for now in (20 * S, 50 * S):
+        (took,) = next(c for c in jobs_table(listed, now).columns if c.header == "took").cells
+        assert took == "–"
+
+
+def test_jobs_table_running_job_takes_until_now() -> None:
+    listed = join([], [run_row("report-1", "running")], lambda run: False)
+    (took,) = next(c for c in jobs_table(listed, 13 * S).columns if c.header == "took").cells
+    assert took == "3.0 s"
+
+
+def test_submit_without_a_job_names_them_all() -> None:
+    done = CliRunner().invoke(app, ["submit"])
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).startswith("which job? there are backfill, import_candles, ")
+
+
+# What is stopped
+
+
+class Stoppable:
+    """A cluster with one job, which Ray counts as stopped once it is asked to stop."""
+
+    def __init__(self, is_over: bool) -> None:
+        self._found = submission("report-1", "stopped" if is_over else "running")
+
+    def one(self, name: str) -> Submission:
+        return self._found
+
+    def stop(self, name: str) -> bool:
+        return True
+
+    def wait(self, name: str, patience_s: float) -> Submission:
+        return submission("report-1", "stopped")
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        ("done", "report-1 is over already: done"),
+        ("running", None),
+        ("stopped", None),
+        (None, None),
+    ],
+)
+def test_stop_of_a_job_that_recorded_its_end_says_what_it_recorded(
+    monkeypatch: pytest.MonkeyPatch, is_over: bool, recorded: str | None, said: str | None
+) -> None:
+    monkeypatch.setattr(
+        "engine.cli.jobs.find_target", lambda address: Target("http://x", True, None)
+    )
+    monkeypatch.setattr(Target, "connect", lambda self: Stoppable(is_over))
+    monkeypatch.setattr(
+        "engine.cli.jobs.run_recorded",
+        lambda target, name: None if recorded is None else run_row(name, recorded),
+    )
+    done = CliRunner().invoke(app, ["stop", "report-1"])
+    else_said = (
+        "report-1 is over already: stopped"
+        if is_over
+        else "report-1: stopped; submitted again it does the rest"
+    )
+    assert (done.exit_code, done.output.strip()) == (0, said or else_said)
 
 
 def test_problem_is_the_last_error_else_the_last_line() -> None:

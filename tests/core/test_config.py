@@ -55,6 +55,44 @@ def test_config_mistake_is_named(override: str, complaint: str) -> None:
     assert caught.value.exit_code == 2
 
 
+def test_config_mistake_names_where_the_value_came_from(tmp_path: Path) -> None:
+    file = tmp_path / "engine.yaml"
+    file.write_text("serve: {porrt: 1}\nranking: {sentiment_share: 3}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(
+            file,
+            ["serve.prot=8001", "storee.url=x", "bus={prefx: a}"],
+            {"ENGINE__METRICS__PORT": "-1"},
+        )
+    assert sorted(line.split("; did")[0] for line in str(caught.value).splitlines()) == sorted(
+        [
+            f"{file}: unknown key 'serve.porrt'",
+            f"{file}: ranking.sentiment_share: Input should be less than or equal to 1 (given 3)",
+            "--set: unknown key 'serve.prot'",
+            "--set: unknown key 'storee'",
+            "--set: unknown key 'bus.prefx'",
+            "ENGINE__METRICS__PORT: metrics.port: Input should be greater than or equal to 0 "
+            "(given -1)",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("label_outcomes.horizons=90m", "label_outcomes.horizons takes a list: write [90m]"),
+        ("features.timeframes=1m, 1h", "features.timeframes takes a list: write [1m, 1h]"),
+        ("sources={name: a}", "sources takes a list"),
+    ],
+)
+def test_config_single_value_for_a_list_says_how_to_write_one(
+    override: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(overrides=[override], environment={})
+    assert str(caught.value) == f"--set: {complaint}"
+
+
 def test_config_every_mistake_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(overrides=["serve.port=-1", "bus.prefx=a"], environment={})

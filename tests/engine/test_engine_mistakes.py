@@ -20,7 +20,11 @@ def command(tmp_path: Path) -> Command:
     ("arguments", "code", "sentence"),
     [
         (("up", "--config", "absent.yaml"), 2, "absent.yaml does not exist"),
-        (("up", "--config", LOCAL, "--set", "serve.prot=1"), 2, "did you mean 'serve.port'?"),
+        (
+            ("up", "--config", LOCAL, "--set", "serve.prot=1"),
+            2,
+            "error: --set: unknown key 'serve.prot'; did",
+        ),
         (("up",), 2, "no exchange has instruments"),
         (("up", "--config", LOCAL, "--speed", "2"), 2, "--speed belongs to --replay"),
         (("up", "--replay", "absent.gz"), 2, "absent.gz"),
@@ -31,7 +35,9 @@ def command(tmp_path: Path) -> Command:
         (("sql", "SELECT 1"), 4, "there is no store at"),
         (("config", "check", "--set", "a=1"), 2, "unknown key 'a'"),
         (("sql", "SELECT 1", "--format", "xml"), 2, "xml"),
-        (("nonsense",), 2, "No such command"),
+        (("frobnicate",), 2, "No such command 'frobnicate'; there are up, down, "),
+        (("stauts",), 2, "No such command 'stauts'; did you mean 'status'?"),
+        (("submit",), 2, "which job? there are backfill, "),
     ],
 )
 def test_command_mistake_is_one_sentence(
@@ -96,3 +102,9 @@ def test_sql_refused_by_the_database_is_its_own_sentence(command: Command) -> No
     assert done.returncode == 2
     assert "absent" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_sql_with_a_syntax_error_is_one_sentence(command: Command) -> None:
+    (command.folder / "data" / "store").mkdir(parents=True)
+    done = command.run("sql", "SELEC 1")
+    assert done.stderr == "error: Syntax error: failed at position 7 (1) (line 1, col 7): 1\n"

@@ -279,9 +279,14 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def cached(
-    state: ServingState, readers: CountingReaders, redis_url: str, tmp_path: Path
+    state: ServingState,
+    readers: CountingReaders,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the API with a cache on a real Redis."""
+    """A client of the API with a cache on a real Redis, which may be slow on a busy machine."""
+    monkeypatch.setattr("engine.bus.sentiment_cache.TIMEOUT_S", 10.0)
     scoring = CachedScoring(ScoringHere(readers), SentimentCache(redis_url, tmp_path.name, 60))
     async with client(replace(state, scoring=scoring)) as http:
         yield http

@@ -23,7 +23,7 @@ from engine.store.client import Store
 from engine.store.ray_data import ClickHouseSink
 from engine.store.reader import Reader
 from jobs.run import running
-from jobs.score_texts import EMPTY, UNREADABLE, TextScorer, main, score
+from jobs.score_texts import COLUMNS, EMPTY, UNREADABLE, TextScorer, main, score
 
 pytestmark = [
     pytest.mark.ray,
@@ -71,9 +71,7 @@ def stored_scores(store: Store) -> dict[str, SentimentScore]:
 def test_text_scorer_stores_scores_and_tells_what_became_of_the_rest(store: Store) -> None:
     items = [TEXTS[0], *UNREAD_TEXTS]
     store.insert("texts", items)
-    batch = pa.table(
-        {name: [getattr(item, name) for item in items] for name in ("text_id", "title", "body")}
-    )
+    batch = pa.table({name: [getattr(item, name) for item in items] for name in COLUMNS})
     sink = ClickHouseSink(store.endpoint, "sentiment_scores")
     found = TextScorer("lexicon", Config(), T0, sink)(batch)
     assert found.to_pylist() == [{"texts": 4, "scored": 1, "empty": 1, "unreadable": 2}]

@@ -1,18 +1,15 @@
 """One engine a data folder: a lock that is held from the first moment of ``engine up`` to its end.
 
 The run file comes only when Ray runs, many seconds later: until then nothing else would tell a
-second ``engine up`` of the first. The lock is an ``flock`` on a file in the state folder, so it
-goes when the process goes, however it ended; the file itself stays. Engines with another data
+second ``engine up`` of the first. The lock (`engine.file_lock`) is on a file in the state folder.
+Engines with another data
 folder, or another state folder, have another lock.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -21,13 +18,10 @@ import psutil
 
 from engine.cli.processes import identity
 from engine.cli.state_folder import state_dir, unwritable
+from engine.file_lock import open_lock, read_held, try_lock, write_held
 
 HANDED_ON = "ENGINE_FOLDER_LOCK"
 """In the environment of a detached engine: the descriptor of the lock that was taken for it."""
-
-_TRIES = 5
-_BETWEEN_TRIES_S = 0.02
-"""`holders` holds a lock for a moment: that is no engine."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -73,8 +67,8 @@ class FolderLock:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = self._handed_on()
             if descriptor is None:
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if not _locked(descriptor):
+                descriptor = open_lock(self.path)
+            if not try_lock(descriptor):
                 os.close(descriptor)
                 return False
         except OSError as error:
@@ -87,8 +81,7 @@ class FolderLock:
         """Write down which process holds it: this one, or the one it is handed on to."""
         text = msgspec.json.encode(Holder(*_identity(pid), self._data_dir))
         try:
-            os.pwrite(self.descriptor, text, 0)
-            os.ftruncate(self.descriptor, len(text))
+            write_held(self.descriptor, text)
         except OSError as error:
             raise unwritable(self.path.parent, error) from None
 
@@ -139,32 +132,10 @@ def holders() -> list[Holder]:
 
 
 def _holder(path: Path) -> Holder | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    held = read_held(path)
+    if held is None:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        try:
-            return msgspec.json.decode(os.pread(descriptor, 65_536, 0), type=Holder)
-        except msgspec.DecodeError:
-            return None
-    else:
+        return msgspec.json.decode(held, type=Holder)
+    except msgspec.DecodeError:
         return None
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    for left in reversed(range(_TRIES)):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            if left:
-                time.sleep(_BETWEEN_TRIES_S)
-        else:
-            return True
-    return False

@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
 from engine.store.schedule_book import ScheduleBook
 from engine.store.schema import migrate
+from tests.local_ray import own_ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
@@ -34,7 +36,6 @@ KEPT = RetentionConfig(**dict.fromkeys(RetentionConfig.model_fields, 0))
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    # Short: Ray puts sockets below it, whose paths may have 107 bytes.
     path = Path(tempfile.mkdtemp(prefix="sched-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -51,21 +52,13 @@ def store(folder: Path) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def jobs_url(folder: Path) -> Iterator[str]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with own_agent_port():
-        context = ray.init(
-            num_cpus=2,
-            object_store_memory=100 * 2**20,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            namespace=NAMESPACE,
-            log_to_driver=False,
-            logging_level="error",
-            _temp_dir=str(folder / "ray"),
-        )
-    yield f"http://{context.dashboard_url}"
-    ray.shutdown()
+def jobs_url() -> Iterator[str]:
+    with ExitStack() as stack:
+        with own_agent_port():
+            context = stack.enter_context(
+                own_ray(include_dashboard=True, dashboard_host="127.0.0.1", namespace=NAMESPACE)
+            )
+        yield f"http://{context.dashboard_url}"
 
 
 @pytest.fixture(scope="module")

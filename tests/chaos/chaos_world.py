@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,6 @@ import msgspec
 import psutil
 import ray
 import yaml
-from ray.cluster_utils import Cluster
 
 from engine.actors.base import ActorReport
 from engine.actors.placement import NAMESPACE, kill, place
@@ -42,6 +39,7 @@ from engine.domain.timeframe import Timeframe
 from engine.errors import StoreError
 from engine.store.client import Store
 from engine.store.reader import Reader
+from tests.local_ray import OBJECT_STORE_BYTES, cluster_of_nodes
 
 CHECKED = (Timeframe.S1, Timeframe.M1)
 
@@ -125,7 +123,7 @@ class ChaosWorld:
 
     def __init__(self, folder: Path, simulator: dict[str, Any], overrides: list[str]) -> None:
         self.venues = SimulatedWorld(folder, simulator)
-        self._temp_dir = tempfile.mkdtemp(prefix="chaos-")
+        self._cleanup = ExitStack()
         self._family = set(psutil.Process().children(recursive=True))
         self._stopping = threading.Event()
         self._tending: threading.Thread | None = None
@@ -156,16 +154,8 @@ class ChaosWorld:
         file.write_text(yaml.safe_dump(tree))
         self.config: Config = resolve(load_config(file, overrides, environment={}))
         self.plan = make_plan(self.config)
-        self._cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 8,
-                "object_store_memory": 100 * 2**20,
-                "include_dashboard": False,
-                "temp_dir": self._temp_dir,
-            },
-        )
-        self._spare = self._cluster.add_node(num_cpus=8, object_store_memory=100 * 2**20)
+        self._cluster = self._cleanup.enter_context(cluster_of_nodes(8))
+        self._spare = self._cluster.add_node(num_cpus=8, object_store_memory=OBJECT_STORE_BYTES)
         ray.init(
             self._cluster.address, namespace=NAMESPACE, log_to_driver=False, logging_level="error"
         )
@@ -244,7 +234,7 @@ class ChaosWorld:
     def kill_node(self) -> None:
         """End a whole node at once, and bring another one."""
         self._cluster.remove_node(self._spare, allow_graceful=False)
-        self._spare = self._cluster.add_node(num_cpus=8, object_store_memory=100 * 2**20)
+        self._spare = self._cluster.add_node(num_cpus=8, object_store_memory=OBJECT_STORE_BYTES)
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -349,15 +339,12 @@ class ChaosWorld:
         if self.store is not None:
             self.store.close()
         family = set(psutil.Process().children(recursive=True)) - self._family
-        ray.shutdown()
-        if self._cluster is not None:
-            self._cluster.shutdown()
+        self._cleanup.close()
         _, alive = psutil.wait_procs(family, timeout=5)
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self.venues.close()
-        shutil.rmtree(self._temp_dir, ignore_errors=True)
 
 
 def _content(trade: Trade) -> tuple[object, ...]:

@@ -32,6 +32,7 @@ class Command:
 
     def __init__(self, folder: Path, model: str = "lexicon") -> None:
         self.folder = folder
+        self.url = ""
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ENGINE_")},
             "ENGINE_STATE_DIR": str(folder / "state"),
@@ -59,7 +60,8 @@ class Command:
         path = str(ROOT / "configs" / config)
         done = self.run("up", "--detach", "--config", path, *FREE_PORTS, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr + self.log()
-        return done.stdout.split("ready: ")[1].split()[0]
+        self.url = done.stdout.split("ready: ")[1].split()[0]
+        return self.url
 
     def log(self) -> str:
         path = self.folder / "data" / "logs" / "engine.log"

@@ -2,76 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
-import psutil
 import pytest
 from command import Command, until
+from job_commands import endless_venue, listed, state, submit_endless
 
 # A start of the engine counts as part of the first test: on two busy cores it takes minutes.
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(480)]
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    command = Command(tmp_path_factory.mktemp("jobs"))
-    command.up()
-    yield command
-    if list((command.folder / "state").glob("run-*.json")):
-        assert command.run("down").returncode == 0
-
-
-class _Trickle(BaseHTTPRequestHandler):
-    """An answer that goes on and on."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            while True:
-                self.wfile.write(b" ")
-                time.sleep(0.5)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def endless_venue() -> Iterator[str]:
-    """A venue whose answers never end: a job that asks it runs until stopped."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Trickle) as venue:
-        venue.daemon_threads = True
-        threading.Thread(target=venue.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{venue.server_port}"
-        venue.shutdown()
-
-
-def listed(engine: Command) -> dict[str, dict[str, Any]]:
-    done = engine.run("jobs", "--json")
-    assert done.returncode == 0, done.stderr
-    return {each["id"]: each for each in json.loads(done.stdout)}
-
-
-def submit_endless(engine: Command, venue: str) -> str:
-    done = engine.run(
-        "submit", "backfill", "--json", "--set", "exchange=kraken", "--set",
-        "instruments=[BTC-USD]", "--set", "begin=2026-01-01", "--set", f"rest_url={venue}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return str(json.loads(done.stdout)["id"])
-
-
-def state(engine: Command, name: str) -> str | None:
-    return listed(engine).get(name, {}).get("state")
 
 
 def test_submitted_job_is_waited_for_recorded_and_logged(engine: Command) -> None:
@@ -110,10 +51,14 @@ def test_wrong_job_is_refused_at_submission(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_job_survives_its_watcher_and_is_stopped_by_name(
-    engine: Command, endless_venue: str
-) -> None:
-    name = submit_endless(engine, endless_venue)
+@pytest.fixture
+def endless() -> Iterator[str]:
+    with endless_venue() as url:
+        yield url
+
+
+def test_job_survives_its_watcher_and_is_stopped_by_name(engine: Command, endless: str) -> None:
+    name = submit_endless(engine, endless)
     until(lambda: state(engine, name) == "running")
     watcher = engine.popen("logs", name, "--follow", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert watcher.stderr is not None
@@ -126,21 +71,3 @@ def test_job_survives_its_watcher_and_is_stopped_by_name(
     assert stopped.returncode == 0, stopped.stderr
     assert f"{name}: stopped" in stopped.stdout
     assert state(engine, name) == "stopped"
-
-
-def test_engine_that_stops_ends_its_jobs_and_records_that(
-    engine: Command, endless_venue: str
-) -> None:
-    name = submit_endless(engine, endless_venue)
-    until(lambda: state(engine, name) == "running")
-    family = engine.family()
-    assert engine.run("down").returncode == 0
-    _, left = psutil.wait_procs(family, timeout=10)
-    assert left == []
-    store = f"store.url=embedded:{engine.folder}/data/store"
-    done = engine.run("jobs", "--json", "--set", store)
-    assert done.returncode == 0, done.stderr
-    assert {each["id"]: each["state"] for each in json.loads(done.stdout)}[name] == "stopped"
-    refused = engine.run("submit", "report")
-    assert refused.returncode == 4
-    assert "no engine is running here to take a job" in refused.stderr

@@ -1,21 +1,15 @@
-"""The whole engine on simulated venues: start, serve, survive a kill, stop, start again."""
+"""The whole engine on simulated venues: start, serve, survive a kill."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import re
-import signal
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-from command import FREE_PORTS, ROOT, Command, get, until
+from command import Command, get, until
 
 from engine.sentiment.choice import best_model
 
@@ -23,20 +17,8 @@ from engine.sentiment.choice import best_model
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(480)]
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Command, str]]:
-    command = Command(tmp_path_factory.mktemp("engine"), model="auto")
-    url = command.up()
-    yield command, url
-    if list((command.folder / "state").glob("run-*.json")):
-        family = command.family()
-        assert command.run("down").returncode == 0
-        _, left = psutil.wait_procs(family, timeout=5)
-        assert left == []
-
-
-def test_engine_serves_an_explained_ranking(engine: tuple[Command, str]) -> None:
-    _, url = engine
+def test_engine_serves_an_explained_ranking(engine: Command) -> None:
+    url = engine.url
 
     def whole() -> dict[str, Any] | None:
         """On a busy machine some venues' markets join the ranking after the first is served."""
@@ -56,8 +38,8 @@ def test_engine_serves_an_explained_ranking(engine: tuple[Command, str]) -> None
         assert found["rationale"]
 
 
-def test_engine_fills_every_table_of_the_live_path(engine: tuple[Command, str]) -> None:
-    command, _ = engine
+def test_engine_fills_every_table_of_the_live_path(engine: Command) -> None:
+    command = engine
 
     def filled() -> bool:
         return all(
@@ -80,8 +62,8 @@ def test_engine_fills_every_table_of_the_live_path(engine: tuple[Command, str]) 
     assert until(filled, 300)
 
 
-def test_engine_trades_are_unique_and_consecutive(engine: tuple[Command, str]) -> None:
-    command, _ = engine
+def test_engine_trades_are_unique_and_consecutive(engine: Command) -> None:
+    command = engine
     (row,) = command.sql(
         "SELECT count() AS n, uniqExact(exchange, instrument, trade_id) AS ids FROM trades"
     )
@@ -89,9 +71,9 @@ def test_engine_trades_are_unique_and_consecutive(engine: tuple[Command, str]) -
 
 
 def test_engine_status_and_signals_find_the_engine_by_themselves(
-    engine: tuple[Command, str],
+    engine: Command,
 ) -> None:
-    command, url = engine
+    command, url = engine, engine.url
     status = json.loads(command.run("status", "--json").stdout)["engine"]
     assert {stream["exchange"] for stream in status["streams"]} == {"binance", "coinbase", "kraken"}
     assert all(stream["connected"] for stream in status["streams"])
@@ -102,8 +84,8 @@ def test_engine_status_and_signals_find_the_engine_by_themselves(
     assert url in command.run("status").stdout
 
 
-def test_engine_metrics_are_exported(engine: tuple[Command, str]) -> None:
-    command, _ = engine
+def test_engine_metrics_are_exported(engine: Command) -> None:
+    command = engine
     (path,) = (command.folder / "state").glob("run-*.json")
     metrics_url = json.loads(path.read_text())["metrics_url"]
     text = httpx.get(metrics_url).text
@@ -118,8 +100,8 @@ def test_engine_metrics_are_exported(engine: tuple[Command, str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["ranker", "features-0", "stream-kraken-0", "bus", "store"])
-def test_engine_actor_killed_comes_back(engine: tuple[Command, str], name: str) -> None:
-    _, url = engine
+def test_engine_actor_killed_comes_back(engine: Command, name: str) -> None:
+    url = engine.url
 
     def actor() -> dict[str, object] | None:
         engine = (get(f"{url}/v1/status") or {}).get("engine") or {}
@@ -144,9 +126,9 @@ def test_engine_actor_killed_comes_back(engine: tuple[Command, str], name: str) 
 
 
 def test_engine_supervisor_killed_is_replaced_and_finds_every_part(
-    engine: tuple[Command, str],
+    engine: Command,
 ) -> None:
-    _, url = engine
+    url = engine.url
 
     def pids() -> dict[str, int] | None:
         status = (get(f"{url}/v1/status") or {}).get("engine") or {}
@@ -163,53 +145,3 @@ def test_engine_supervisor_killed_is_replaced_and_finds_every_part(
 
     after = until(parts)
     assert {**after, "supervisor": 0} == {**before, "supervisor": 0}, "no other part was touched"
-
-
-def ignores_interrupt(process: psutil.Process) -> bool:
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    (mask,) = re.findall(r"^SigIgn:\s*(\w+)$", status, re.MULTILINE)
-    return bool(int(mask, 16) & 1 << (signal.SIGINT - 1))
-
-
-def test_engine_interrupted_stops_everything_and_goes_on_from_what_is_stored(
-    engine: tuple[Command, str],
-) -> None:
-    command, _ = engine
-    (before,) = command.sql("SELECT count() AS n FROM trades")
-    family = command.family()
-    done = command.run("down")
-    assert done.returncode == 0
-    _, left = psutil.wait_procs(family, timeout=1)
-    assert left == []
-    again = command.popen(
-        "up",
-        "--config",
-        str(ROOT / "configs" / "local.yaml"),
-        *FREE_PORTS,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert again.stdout is not None
-    lines = []
-    with again.stdout:
-        for line in again.stdout:
-            lines.append(line)
-            if line.startswith("ready: "):
-                break
-    assert lines[-1].startswith("ready: http://127.0.0.1:"), lines
-    (after,) = command.sql(
-        "SELECT count() AS n, uniqExact(exchange, instrument, trade_id) AS ids FROM trades"
-    )
-    assert after["n"] == after["ids"] >= before["n"]
-    family = command.family()
-    # Else no job could be stopped in order: its parts that take jobs would be gone at once.
-    dashboard = [each for each in family if "dashboard" in " ".join(each.cmdline()[:3])]
-    assert len(dashboard) > 1
-    assert all(map(ignores_interrupt, dashboard))
-    os.killpg(again.pid, signal.SIGINT)  # as a terminal does
-    assert again.wait(timeout=60) == 0
-    _, left = psutil.wait_procs(family, timeout=1)
-    assert left == []
-    assert command.run("status").returncode == 4
-    (closed,) = command.sql("SELECT count() AS n FROM trades")
-    assert closed["n"] >= after["n"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,6 @@ import pytest
 from command import Command, get, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Command, str]]:
-    command = Command(tmp_path_factory.mktemp("engine"))
-    url = command.up(
-        "--set", "schedule=[{name: nightly, job: report, every: 1d, set: {timeframe: 1m, top: 2}}]"
-    )
-    yield command, url
-    family = command.family()
-    assert command.run("down").returncode == 0
-    _, left = psutil.wait_procs(family, timeout=5)
-    assert left == []
 
 
 def line(command: Command, name: str) -> dict[str, Any]:
@@ -43,9 +29,9 @@ def scheduler(url: str) -> dict[str, Any] | None:
 
 
 def test_configured_schedule_runs_by_hand_and_survives_a_killed_scheduler(
-    engine: tuple[Command, str],
+    engine: Command,
 ) -> None:
-    command, url = engine
+    command, url = engine, engine.url
     before = until(lambda: scheduler(url))
     until(lambda: command.sql("SELECT 1 FROM signals WHERE timeframe = '1m' LIMIT 1"), 150)
     shown = until(lambda: line(command, "nightly"))

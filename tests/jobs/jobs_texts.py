@@ -1,13 +1,10 @@
-"""Texts for jobs, a home to store them in, and a small cluster to work on."""
+"""Texts for jobs, and a home to store them in."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import ray
 
 from engine.clock import NS_PER_S, parse_iso_utc
 from engine.config import Config, RetentionConfig
@@ -66,24 +63,6 @@ def home(folder: Path) -> Iterator[Store]:
             yield store
     finally:
         embedded.stop()
-
-
-@contextmanager
-def cluster() -> Iterator[None]:
-    """A cluster of two cores."""
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # short
-        ray.init(
-            num_cpus=2,
-            object_store_memory=100 * 2**20,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            _temp_dir=folder,
-        )
-        try:
-            yield
-        finally:
-            ray.shutdown()
 
 
 def job_config(job: str, store: Store, *overrides: str) -> Config:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pytest
-from jobs_texts import DAY, HOUR, QUICK, T0, cluster, emptied, home, job_config, text
+from jobs_texts import DAY, HOUR, QUICK, T0, emptied, home, job_config, text
 from msgspec.structs import replace
 
 from engine.actors.sentiment_replica import SentimentReplica
@@ -252,20 +252,20 @@ def test_aggregate_sentiment_every_second_is_refused(store: Store) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_aggregate_sentiment_does_only_the_days_whose_texts_changed(store: Store) -> None:
     put(store, TEXTS)
     rules = ("sentiment.events.flip_band=0.05", "sentiment.events.flip_weight=0.1")
     config = job_config("aggregate_sentiment", store, "every=4h", "end=2026-01-15", *rules)
-    with cluster():
-        first = main(config)
-        rows = first.written["sentiment_aggregates"]
-        assert first.outcome == "done"
-        assert store.command("SELECT count() FROM sentiment_aggregates") == str(rows)
-        second = main(config)
-        assert (second.written, second.skipped) == ({}, {"days that are stored already": 10})
-        put(store, [text(900, available_at=T0 + 8 * DAY + HOUR)])
-        third = main(config)
-        assert third.skipped == {"days that are stored already": 8}
+    first = main(config)
+    rows = first.written["sentiment_aggregates"]
+    assert first.outcome == "done"
+    assert store.command("SELECT count() FROM sentiment_aggregates") == str(rows)
+    second = main(config)
+    assert (second.written, second.skipped) == ({}, {"days that are stored already": 10})
+    put(store, [text(900, available_at=T0 + 8 * DAY + HOUR)])
+    third = main(config)
+    assert third.skipped == {"days that are stored already": 8}
     assert first.written["text_topics"] == len(TEXTS)
     assert third.written["text_topics"] == 1
     stored_topics = table_named("text_topics").from_arrow(

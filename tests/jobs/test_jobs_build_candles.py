@@ -1,10 +1,7 @@
-"""``build_candles`` on a Ray of its own: the candles of the live run, and nothing twice."""
+"""``build_candles`` on Ray: the candles of the live run, and nothing twice."""
 
 from __future__ import annotations
 
-import gc
-import os
-import tempfile
 from collections.abc import Iterator
 
 import msgspec
@@ -44,31 +41,14 @@ STORED = [Timeframe.S1, Timeframe.M1, Timeframe.M15, Timeframe.H1, Timeframe.D1]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    before = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-
+def store(shared_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     home = EmbeddedStore(tmp_path_factory.mktemp("candles") / "db")
     try:
-        ray.init(
-            num_cpus=2,
-            object_store_memory=100 * 2**20,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp"),
-        )
         with Store(home.start()) as store:
             migrate(store, RetentionConfig(), feature_columns())
             yield store
     finally:
-        ray.shutdown()
         home.stop()
-        gc.collect()  # what Ray left, while its warnings are still expected
-        del os.environ["RAY_USAGE_STATS_ENABLED"]
-        if before is not None:
-            os.environ["RAY_USAGE_STATS_ENABLED"] = before
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -48,26 +46,10 @@ BTC, ETH, QUIET, FLAT, STILL, LUNA, LUNA_2 = (
 
 
 @pytest.fixture(scope="module")
-def ray_address() -> Iterator[str]:
-    before = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+def ray_address(shared_ray: None) -> str:
     import ray
 
-    ray.init(
-        num_cpus=2,
-        object_store_memory=100 * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp"),
-    )
-    try:
-        yield ray.get_runtime_context().gcs_address
-    finally:
-        ray.shutdown()
-        gc.collect()  # what Ray left, while its warnings are still expected
-        if before is None:
-            del os.environ["RAY_USAGE_STATS_ENABLED"]
+    return str(ray.get_runtime_context().gcs_address)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from jobs_texts import DAY, HOUR, T0, cluster, emptied, home, job_config, text
+from jobs_texts import DAY, HOUR, T0, emptied, home, job_config, text
 
 from engine.config import Config
 from engine.domain.market import Candle
@@ -124,14 +124,14 @@ def test_check_quality_of_no_table_is_refused(store: Store) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
 def test_check_quality_of_texts_tells_their_languages_and_sets_failing_ones_aside(
     store: Store,
 ) -> None:
     spanish = "El precio de la moneda cae por debajo de los veinte mil dólares"
     texts = [text(n) for n in range(46)]
     store.insert("texts", [*texts, text(46, f"{spanish} hoy"), text(47, spanish)])
-    with cluster():
-        done = main(config(store, "tables=[texts]", "quality.english_share=0.99"))
+    done = main(config(store, "tables=[texts]", "quality.english_share=0.99"))
     assert done.outcome == "failed"
     assert done.written["quarantine"] >= 2
     english = scores(store, "english")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -23,6 +21,7 @@ from engine.store.schema import migrate
 from jobs.build_features import main
 from tests.features.conftest import random_walk
 from tests.features.stored_world import World, candles_of, made_of, put, same, stored_rows
+from tests.local_ray import OBJECT_STORE_BYTES, cluster_of_nodes
 
 pytestmark = [
     pytest.mark.ray,
@@ -66,28 +65,9 @@ def expected(store: Store) -> dict[tuple[Market, int], tuple[float, ...]]:
 
 
 @pytest.fixture
-def cluster() -> Iterator[object]:
-    before = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
-    from ray.cluster_utils import Cluster
-
-    head = {
-        "num_cpus": 1,
-        "object_store_memory": 100 * 2**20,
-        "include_dashboard": False,
-        "temp_dir": tempfile.mkdtemp(prefix="ray-", dir="/tmp"),
-    }
-    nodes = Cluster(initialize_head=True, head_node_args=head)
-    try:
+def cluster() -> Iterator[Any]:
+    with cluster_of_nodes(1) as nodes:
         yield nodes
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
-        gc.collect()  # what Ray left, while its warnings are still expected
-        del os.environ["RAY_USAGE_STATS_ENABLED"]
-        if before is not None:
-            os.environ["RAY_USAGE_STATS_ENABLED"] = before
 
 
 @pytest.mark.timeout(300)
@@ -99,7 +79,8 @@ def test_job_on_several_nodes_of_which_one_is_lost_stores_the_rows_of_one(
 
     for table in ("features", "job_blocks"):
         store.command(f"TRUNCATE TABLE {table}")
-    spare = [cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20) for _ in range(others)]
+    node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
+    spare = [cluster.add_node(**node) for _ in range(others)]
     ray.init(cluster.address, log_to_driver=False, logging_level="error")
     lost: list[int] = []
 

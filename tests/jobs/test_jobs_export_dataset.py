@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from engine.clock import NS_PER_S, parse_iso_utc
 from engine.config import Config, RetentionConfig, load_config
@@ -316,24 +313,12 @@ def test_settings_that_cannot_work_are_refused_before_submission(override: str, 
 # The job itself
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as temp:
-        ray.init(
-            num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20,
-            _temp_dir=temp, log_to_driver=False, logging_level="error",
-        )  # fmt: skip
-        yield
-        ray.shutdown()
-        gc.collect()  # what Ray left, while its warnings are still expected
-
-
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("shared_ray")
 def test_export_job_writes_the_same_bytes_every_time_and_goes_on_where_it_was_killed(
     store: Store, home: EmbeddedStore, config: Config, tmp_path: Path
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,26 +37,9 @@ KEPT = RetentionConfig(**dict.fromkeys(RetentionConfig.model_fields, 0))
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def cluster(shared_ray: None) -> None:
     # Workers cannot import the modules of these tests.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    before = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        num_cpus=2,
-        object_store_memory=100 * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp"),
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        os.environ.pop("RAY_USAGE_STATS_ENABLED")
-        if before is not None:
-            os.environ["RAY_USAGE_STATS_ENABLED"] = before
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 
 from engine.clock import parse_iso_utc
 from engine.config import Config, RetentionConfig, load_config
@@ -306,18 +303,6 @@ def test_scope_and_rules_follow_the_configuration() -> None:
 # The job itself
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as temp:
-        ray.init(
-            num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20,
-            _temp_dir=temp, log_to_driver=False, logging_level="error",
-        )  # fmt: skip
-        yield
-        ray.shutdown()
-        gc.collect()  # what Ray left, while its warnings are still expected
-
-
 def config_for(home: EmbeddedStore, tmp_path: Path) -> Config:
     return load_config(None, [
         f"store.url={home.endpoint.url}", f"data_dir={tmp_path}", "label_outcomes.horizons=[1h,4h]",
@@ -326,7 +311,7 @@ def config_for(home: EmbeddedStore, tmp_path: Path) -> Config:
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("shared_ray")
 def test_label_job_runs_in_tasks_and_does_only_the_rest_the_second_time(
     home: EmbeddedStore, store: Store, tmp_path: Path
 ) -> None:

@@ -6,14 +6,13 @@ import inspect
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
@@ -45,6 +44,7 @@ from engine.store.job_runs import (
 )
 from engine.store.tables import table_named
 from jobs.run import command, running
+from tests.local_ray import own_ray
 
 pytestmark = pytest.mark.ray
 # Workers cannot import a test file: what they run of it travels whole.
@@ -67,26 +67,14 @@ def config(home: EmbeddedStore) -> Config:
 @pytest.fixture(scope="module")
 def jobs_url(home: EmbeddedStore) -> Iterator[str]:
     """A cluster with its job API; its machines know the store's password."""
-    folder = tempfile.mkdtemp(prefix="jobs-")
-    held = dict(os.environ)
-    os.environ |= {"ENGINE__STORE__URL": home.endpoint.url, "RAY_USAGE_STATS_ENABLED": "0"}
-    with own_agent_port():
-        context = ray.init(
-            num_cpus=2,
-            object_store_memory=100 * 2**20,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            _temp_dir=folder,
-            log_to_driver=False,
-            logging_level="error",
-            namespace=NAMESPACE,
-        )
-    del os.environ["ENGINE__STORE__URL"]
-    yield f"http://{context.dashboard_url}"
-    ray.shutdown()
-    os.environ.clear()
-    os.environ.update(held)
-    shutil.rmtree(folder, ignore_errors=True)
+    os.environ["ENGINE__STORE__URL"] = home.endpoint.url
+    with ExitStack() as stack:
+        with own_agent_port():
+            context = stack.enter_context(
+                own_ray(include_dashboard=True, dashboard_host="127.0.0.1", namespace=NAMESPACE)
+            )
+        del os.environ["ENGINE__STORE__URL"]
+        yield f"http://{context.dashboard_url}"
 
 
 @pytest.fixture

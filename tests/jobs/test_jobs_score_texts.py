@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 import pytest
-from jobs_texts import DAY, QUICK, T0, cluster, emptied, home, job_config, text
+from jobs_texts import DAY, QUICK, T0, emptied, home, job_config, text
 
 from engine.actors.sentiment_replica import SentimentReplica
 from engine.clock import DataClock
@@ -24,6 +24,7 @@ from engine.store.ray_data import ClickHouseSink
 from engine.store.reader import Reader
 from jobs.run import running
 from jobs.score_texts import COLUMNS, EMPTY, UNREADABLE, TextScorer, main, score
+from tests.local_ray import end_shared_ray
 
 pytestmark = [
     pytest.mark.ray,
@@ -45,12 +46,6 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture
 def store(migrated: Store) -> Store:
     return emptied(migrated, "texts", "sentiment_scores")
-
-
-@pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[None]:
-    with cluster():
-        yield
 
 
 def config(store: Store, *overrides: str) -> Config:
@@ -78,7 +73,7 @@ def test_text_scorer_stores_scores_and_tells_what_became_of_the_rest(store: Stor
     assert stored_scores(store) == {row.text_id: row for row in live_scores(TEXTS[:1])}
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("shared_ray")
 def test_score_texts_equals_the_live_replica_and_does_only_the_rest_again(store: Store) -> None:
     store.insert("texts", [*TEXTS, *UNREAD_TEXTS])
     store.insert("sentiment_scores", live_scores(TEXTS[:20]))
@@ -94,7 +89,7 @@ def test_score_texts_equals_the_live_replica_and_does_only_the_rest_again(store:
     assert stored_scores(store)["text-0300"] == live_scores([text(300)])[0]
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("shared_ray")
 def test_score_texts_another_version_of_the_model_does_not_count(store: Store) -> None:
     other = TextSentiment.of(0.5, 0.25).row("text-0000", "lexicon-0", T0)
     store.insert("texts", TEXTS[:5])
@@ -105,7 +100,7 @@ def test_score_texts_another_version_of_the_model_does_not_count(store: Store) -
     assert models.column(0).to_pylist() == ["lexicon-0", *["lexicon-1"] * 3]
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("shared_ray")
 def test_score_texts_a_replica_that_dies_is_replaced_and_gives_the_same_rows(
     store: Store, tmp_path: Path
 ) -> None:
@@ -130,7 +125,7 @@ def test_score_texts_a_replica_that_dies_is_replaced_and_gives_the_same_rows(
     assert stored_scores(store) == {row.text_id: row for row in live_scores(TEXTS)}
 
 
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("shared_ray")
 def test_score_texts_gpus_that_are_not_there_are_refused(store: Store) -> None:
     store.insert("texts", TEXTS[:1])
     with pytest.raises(StartError, match=r"num_gpus is 1, but the cluster has none; set it to 0"):
@@ -145,5 +140,6 @@ def test_score_texts_unknown_model_is_refused(store: Store) -> None:
 
 
 def test_score_texts_nothing_to_score_starts_no_cluster(store: Store) -> None:
+    end_shared_ray()
     done = main(config(store))
     assert (done.outcome, done.rows, done.startup_seconds) == ("done", 0, 0.0)

@@ -154,30 +154,3 @@ def test_replay_again_into_the_same_store_stores_nothing_twice(
         candle.pop("inserted_at", None)
     assert after == before
     assert len(httpx.get(f"{url}/v1/signals").json()["signals"]) == 2
-
-
-def test_recording_of_a_live_run_can_be_replayed(tmp_path: Path) -> None:
-    """`record: true` keeps what the streams received; a replay of it stores the same trades.
-
-    Trades that a repair fetched over REST are no frames, so nothing is repaired here.
-    """
-    command = Command(tmp_path)
-    unrepaired = [f"exchanges.{name}.repair=false" for name in ("binance", "coinbase", "kraken")]
-    settings = [part for each in unrepaired for part in ("--set", each)]
-    command.up("--set", "record=true", "--set", "sources=[]", *settings)
-    assert until(lambda: command.sql("SELECT count() AS n FROM trades")[0]["n"] > 200, 60)
-    assert command.run("down").returncode == 0
-    recorded = command.sql("SELECT exchange, instrument, trade_id, price FROM trades ORDER BY ALL")
-    other = Command(tmp_path / "again")
-    other.folder.mkdir()
-    folder = str(tmp_path / "data" / "recordings")
-    url = other.up("--replay", folder, "--speed", "max")
-
-    def has_ended() -> bool:
-        streams = ((get(f"{url}/v1/status") or {}).get("engine") or {}).get("streams", [])
-        return len(streams) == 3 and all(stream["ended"] for stream in streams)
-
-    assert until(has_ended, 60)
-    assert other.run("down").returncode == 0
-    again = other.sql("SELECT exchange, instrument, trade_id, price FROM trades ORDER BY ALL")
-    assert again == recorded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from engine.bus.client import Bus
 from engine.bus.embedded import EmbeddedRedis
 from engine.clock import iso_utc
 from serve import run, schemas, sentiment_schemas
+from tests.local_ray import own_ray
 
 pytestmark = [
     pytest.mark.ray,
@@ -44,8 +44,6 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = run.environment(haproxy=True)
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
-    import ray
-
     redis = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
     home = EmbeddedStore(tmp_path_factory.mktemp("store") / "db")
     try:
@@ -56,23 +54,17 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         migrate(store, RetentionConfig(candles=0))
         store.insert("candles", [candle(n) for n in range(3)])
         store.close()
-        ray.init(
-            num_cpus=4,
-            include_dashboard=False,
-            object_store_memory=100 * 2**20,
-            _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp"),
-            log_to_driver=False,
-        )
         options = {
             "store_url": endpoint.url,
             "bus_url": bus_url,
             "config": CONFIG.model_dump_json(),
         }
-        yield run.deploy(options, "127.0.0.1", 0, True)
+        with own_ray(num_cpus=4):
+            try:
+                yield run.deploy(options, "127.0.0.1", 0, True)
+            finally:
+                run.remove()
     finally:
-        if ray.is_initialized():
-            run.remove()
-            ray.shutdown()
         home.stop()
         redis.stop()
         for name, value in before.items():

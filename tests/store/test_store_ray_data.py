@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,28 +38,10 @@ UNIT_BARS = 20
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def cluster(shared_ray: None) -> None:
     # Workers cannot import the modules of these tests.
     for module in (sys.modules[__name__], store_samples):
         ray.cloudpickle.register_pickle_by_value(module)
-    before = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        num_cpus=2,
-        object_store_memory=100 * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        _temp_dir=tempfile.mkdtemp(prefix="ray-", dir="/tmp"),
-    )
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        os.environ.pop("RAY_USAGE_STATS_ENABLED")
-        if before is not None:
-            os.environ["RAY_USAGE_STATS_ENABLED"] = before
 
 
 @pytest.fixture(scope="module")

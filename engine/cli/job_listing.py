@@ -97,7 +97,8 @@ def jobs_table(listed: Sequence[Listed], now: int) -> Table:
             Text(each.state, STYLES[each.state]),
             "" if started is None else iso_utc(started)[:19].replace("T", " "),
             age(took),
-            f"{each.rows:,}",
+            # A job tells its rows when it ends.
+            "–" if each.state in GOING else f"{each.rows:,}",
         )
     return table
 

@@ -65,7 +65,7 @@ def show(
     if not lines:
         console.print("nothing is on a schedule; see: engine schedule add --help")
         return
-    console.print(_table(lines))
+    console.print(_table(lines), *_problems(lines), sep="\n")
     if run is None:
         console.print("[dim]no engine is running here: jobs are submitted once one is[/dim]")
 
@@ -251,33 +251,40 @@ def _line(one: Schedule, last: ScheduledRun | None, left_out: int, now: int) -> 
 
 
 def _table(lines: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("name", "job", "every", "last run"):
+    """Show schedules, a line each; a column that says nothing of any of them is left out."""
+    was_left_out = any(line["left_out"] for line in lines)
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    for name in ("name", "job", "every", "last run", "outcome"):
         table.add_column(name, no_wrap=True)
-    table.add_column("outcome")
-    for name in ("took", "left out"):
-        table.add_column(name, justify="right")
+    for name in ("took", *(("left out",) if was_left_out else ())):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("next", no_wrap=True)
     for line in lines:
         state = line["last_state"] or "–"
         if line["last_by_hand"]:
             state = f"{state}, by hand"
-        style = _STYLES.get(line["last_state"], "cyan" if line["last_state"] in GOING else "")
-        outcome = Text(state, style=style)
-        if line["problem"]:
-            outcome.append(f": {line['problem']}", style="dim")
         took = line["took_s"]
         table.add_row(
             line["name"],
             line["job"],
             line["every"],
-            _moment(line["last_due_at"]),
-            outcome,
+            _moment(line["last_due_at"])[5:] or "–",
+            Text(state, style=_style(line)),
             "–" if took is None else age(took * 1e9 / NS_PER_MS),
-            str(line["left_out"]),
-            Text("paused", style="yellow") if line["paused"] else _moment(line["next_due_at"]),
+            *((str(line["left_out"]),) if was_left_out else ()),
+            Text("paused", style="yellow") if line["paused"] else _moment(line["next_due_at"])[5:],
         )
     return table
+
+
+def _problems(lines: list[dict[str, Any]]) -> list[Text]:
+    """Return a line for each schedule whose last run went wrong."""
+    wrong = [line for line in lines if line["problem"]]
+    return [Text(f"{line['name']}: ", _style(line)) + Text(line["problem"]) for line in wrong]
+
+
+def _style(line: dict[str, Any]) -> str:
+    return _STYLES.get(line["last_state"], "cyan" if line["last_state"] in GOING else "")
 
 
 def _moment(text: str | None) -> str:

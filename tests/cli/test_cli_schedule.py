@@ -104,6 +104,21 @@ def test_list_tells_how_the_last_run_ended_and_what_was_left_out(store: Store) -
         90.0,
         6,
     )
+    head, row, problem, *_ = engine().splitlines()
+    assert "left out" in head
+    assert row.split()[:6] == ["a", "report", "1h", "01-01", "02:00", "failed"]
+    assert problem == "a: no rows"
+
+
+def test_list_fits_a_terminal_of_80_columns(store: Store) -> None:
+    engine("add", "nightly", "build_features", "--every", "*/5 * * * *")
+    ScheduleBook(store).note(
+        ScheduledRun("nightly", 60 * MINUTE, True, "done", "n-1", 1, 0, 1, 12 * 10**9, "", 1)
+    )
+    shown = engine()
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "left out" not in shown
 
 
 def test_list_shows_what_the_configuration_would_start(store: Store) -> None:

@@ -134,7 +134,7 @@ class StoreConfig(Section):
     """Memory that the embedded home may take for queries, MiB."""
     flush_ms: PositiveInt = 1000
     """How long a row waits before it is written, ms; up to three times as long while the store is
-    slow to answer."""
+    slow to answer, and always in book_tops, candles and perpetuals."""
     flush_rows: PositiveInt = 20_000
     """A batch is written when it has this many rows."""
     buffer_rows: PositiveInt = 200_000
@@ -193,7 +193,8 @@ class ExchangeConfig(Section):
     rest_per_second: PositiveFloat | None = None
     """REST requests a second; none takes what the venue allows everybody."""
     stale_after_ms: PositiveInt = 60_000
-    """Silence on an instrument and channel after which it counts as stale, ms."""
+    """Silence on an instrument and channel after which it counts as stale, ms; of trades unless
+    the venue's REST says that nobody traded."""
     silence_ms: PositiveInt = 15_000
     """Silence of the whole connection after which it is closed and opened anew, ms."""
 

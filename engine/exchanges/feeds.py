@@ -5,7 +5,8 @@ A feed is an instrument x channel. Its facts become `Gap` rows:
 - *disconnect*: the socket went down; opened on every feed that had data, closed when the feed's
   data returns.
 - *stale*: nothing came on the feed for ``stale_after_ms`` though the socket is up. A quiet market
-  looks the same; the gap's ``how`` says afterwards which it was (``nothing missed``).
+  looks the same, so of trades the venue's REST is asked first (`beyond`): where nobody traded there
+  is no gap, and the feed is given longer until the next question.
 - *sequence*: trade ids skipped while data flowed, or updates of a book.
 - *restart*: what came between the last stored trade and the first of this run.
 - *start*: what came, in the minute in which a market's very first trade reached us, before it.
@@ -53,6 +54,13 @@ RECENT_IDS = 4_000
 """Ids remembered per market of a venue that does not count its trades: several times what a REST
 answer holds (1,000). They are what grows in a long run, by some 130 bytes each; of what is told
 again later, candles and the store know the ids too."""
+
+ANSWER_PATIENCE_NS = 30 * NS_PER_S
+"""A silent feed whose venue has not answered in so long whether anybody traded is stale."""
+
+MOST_QUIET_ANSWERS = 5
+"""Each answer that nobody traded doubles the silence until the next question, so often at most:
+from one minute to half an hour."""
 
 StreamEvent = Trade | BookTop | BookUpdate | PerpetualTick
 """What belongs to a feed."""
@@ -114,6 +122,12 @@ class _Feed:
     delisting was certain."""
     leaving: Gap | None = None
     """The gap of that question, while it is not answered."""
+    suspected: int = 0
+    """When its silence was last asked about."""
+    asked: int = 0
+    """Moment of the last answer that nobody traded."""
+    quiet_answers: int = 0
+    """Such answers since its last event."""
     holes: list[_Hole] = field(default_factory=list)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
     """Ids of a market whose venue does not count."""
@@ -320,12 +334,89 @@ class FeedLedger:
         for feed in self._feeds.values():
             feed.since = max(feed.since, now)
 
-    def check_stale(self, now: int) -> None:
-        """Open a gap on every feed that is silent for too long."""
+    def check_stale(self, now: int) -> list[str]:
+        """Open a gap on every feed that is silent for too long.
+
+        Returns
+        -------
+        list of str
+            Instruments of whose trades the venue is to be asked first, each once: `beyond` says
+            what, `nobody_traded` and `is_stale` take the answer. One that never comes counts as
+            the second.
+        """
+        suspects = []
         for feed in self._feeds.values():
-            silent = now - feed.since > self._stale_after_ns
-            if silent and feed.open is None and not feed.ended:
+            silent = now - feed.since
+            if silent <= self._stale_after_ns or feed.open is not None or feed.ended:
+                continue
+            if not self._can_ask(feed):
                 self._open(feed, "stale", now)
+            elif feed.suspected >= feed.since:
+                if now - feed.suspected > ANSWER_PATIENCE_NS:
+                    self._open(feed, "stale", now)
+            elif silent > self._stale_after_ns << self._quiet_answers(feed):
+                feed.suspected = now
+                suspects.append(feed.instrument)
+        return suspects
+
+    def _can_ask(self, feed: _Feed) -> bool:
+        """Whether the venue's REST can tell in an answer or two what came behind the newest event.
+
+        Not of what an earlier run held last: since then there may be days of trades, which the
+        first one of this run shows to be missing.
+        """
+        is_ours = feed.live and not feed.restarted
+        return self._can_repair and feed.channel == "trades" and is_ours
+
+    @staticmethod
+    def _quiet_answers(feed: _Feed) -> int:
+        if feed.last_receive is not None and feed.last_receive > feed.asked:
+            feed.quiet_answers = 0
+        return feed.quiet_answers
+
+    def beyond(self, instrument: str, now: int) -> TradeRange | None:
+        """Return what may have been traded since the newest trade of a feed that is silent.
+
+        None where one has come meanwhile.
+        """
+        feed = self._silent(instrument)
+        if feed is None or feed.complete_to is None:
+            return None
+        first = None if feed.last_id is None else feed.last_id + 1
+        return TradeRange(instrument, first, None, feed.complete_to, now + SKEW_NS, to_end=True)
+
+    def unheld(self, instrument: str, trades: Sequence[Trade]) -> list[Trade]:
+        """Return those trades of an answer that have not reached us."""
+        feed = self._trades.get(instrument)
+        if feed is None:
+            return []
+        last = feed.last_id or 0
+        return [
+            trade
+            for trade in trades
+            if (trade.sequence > last if trade.sequence else trade.trade_id not in feed.known)
+        ]
+
+    def nobody_traded(self, instrument: str, asked_at: int) -> None:
+        """Take the answer that a silent feed is just quiet: its silence counts from there."""
+        feed = self._silent(instrument)
+        if feed is not None:
+            self._close(feed, asked_at, asked_at, "nobody traded")  # an answer that came late
+            feed.since = feed.asked = max(feed.suspected + 1, asked_at)
+            feed.quiet_answers = min(feed.quiet_answers + 1, MOST_QUIET_ANSWERS)
+
+    def is_stale(self, instrument: str, now: int) -> None:
+        """Take the answer that a silent feed misses trades, or that the venue cannot tell."""
+        feed = self._silent(instrument)
+        if feed is not None and feed.open is None:
+            self._open(feed, "stale", now)
+
+    def _silent(self, instrument: str) -> _Feed | None:
+        """Return a feed that was asked about, if nothing has come or broken since."""
+        feed = self._trades.get(instrument)
+        if feed is None or feed.ended or feed.suspected < feed.since:
+            return None
+        return feed if feed.open is None or feed.open.cause == "stale" else None
 
     def broke(self, instrument: str, cause: GapCause, now: int) -> None:
         """Open a gap on an instrument's book: its updates no longer chain or match."""
@@ -471,12 +562,10 @@ class FeedLedger:
             gap = self._gap(feed, "restart", trade.receive_time, None)
             self._end(gap, trade.exchange_time)
         if feed.open is not None:
-            self._close(
-                feed,
-                trade.exchange_time,
-                trade.receive_time,
-                "nothing missed" if feed.open.cause == "stale" else "",
-            )
+            # Without numbers only the venue's REST can tell whether nothing was missed.
+            is_told = feed.open.cause == "stale" and not self._can_repair
+            how = "nothing missed" if is_told else ""
+            self._close(feed, trade.exchange_time, trade.receive_time, how)
         feed.live, feed.restarted = True, False
         if feed.first_time is None:
             feed.first_time = trade.exchange_time

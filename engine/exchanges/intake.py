@@ -424,10 +424,19 @@ class Intake:
         self._collect_gaps()
         self.note(Connected(connected, reason))
 
-    def check_stale(self) -> None:
-        """Look for feeds that are silent for too long."""
-        self.ledger.check_stale(self.now())
+    def check_stale(self) -> list[str]:
+        """Look for feeds that are silent; return those of whose trades the venue is asked first."""
+        suspects = self.ledger.check_stale(self.now())
         self._collect_gaps()
+        return suspects
+
+    def answered(self, instrument: str, asked_at: int, *, is_quiet: bool) -> None:
+        """Take the venue's answer whether anybody traded where the feed is silent."""
+        if is_quiet:
+            self.ledger.nobody_traded(instrument, asked_at)
+        else:
+            self.ledger.is_stale(instrument, self.now())
+            self._collect_gaps()
 
     def fill(self, gap: Gap, trades: list[Trade]) -> int:
         """Take fetched trades of a gap; return how many were missing indeed."""

@@ -247,6 +247,7 @@ class Mender:
         self._gaps: asyncio.Queue[tuple[Gap, int]] = asyncio.Queue()
         self._waiting: dict[str, Gap] = {}
         self._asked: set[asyncio.Task[None]] = set()
+        self._silent: asyncio.Queue[str] = asyncio.Queue()
 
     @property
     def waiting(self) -> int:
@@ -275,6 +276,7 @@ class Mender:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(WORKERS):
                     tasks.create_task(self._work())
+                tasks.create_task(self._tell_quiet_from_stale())
         finally:
             for asked in self._asked:
                 asked.cancel()
@@ -344,6 +346,36 @@ class Mender:
             self._waiting[gap.gap_id] = told
             self._intake.note(told)
         return told
+
+    # -- silence -------------------------------------------------------------------------
+
+    def ask_about(self, instrument: str) -> None:
+        """Ask the venue, sooner or later, whether anybody traded where the feed is silent."""
+        self._silent.put_nowait(instrument)
+
+    async def _tell_quiet_from_stale(self) -> None:
+        """Answer the questions one by one, so that they keep no repair waiting."""
+        while True:
+            instrument = await self._silent.get()
+            asked_at = self._intake.now()
+            wanted = self._intake.ledger.beyond(instrument, asked_at)
+            if wanted is None:
+                continue
+            try:
+                fetched = await fetch_trades(self._exchange, self._get, wanted, self._intake.now)
+            except (VenueError, FrameError) as error:
+                ERRORS.labels("quiet", self._exchange.name).inc()
+                self._intake.once.warn("quiet", f"{self._exchange.name}: {error}")
+                self._intake.answered(instrument, asked_at, is_quiet=False)
+                continue
+            missing = self._intake.ledger.unheld(instrument, fetched.trades)
+            if missing and min(t.exchange_time for t in missing) > asked_at - SETTLED_NS:
+                # They may be on their way.
+                later_s = SETTLED_NS / NS_PER_S
+                asyncio.get_running_loop().call_later(later_s, self.ask_about, instrument)
+                continue
+            is_quiet = not missing and not fetched.problem
+            self._intake.answered(instrument, asked_at, is_quiet=is_quiet)
 
     # -- audit ---------------------------------------------------------------------------
 

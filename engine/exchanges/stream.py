@@ -528,7 +528,9 @@ class StreamLoop:
         while True:
             await asyncio.sleep(pause)
             if self._is_up:
-                self._intake.check_stale()
+                for instrument in self._intake.check_stale():
+                    if self._mender is not None:
+                        self._mender.ask_about(instrument)
             await self._write_recording()
 
     async def _write_recording(self, *, close: bool = False) -> None:

@@ -306,7 +306,7 @@ def _gap_in_words(gap: Gap) -> str:
     until = "lasts" if gap.to_time is None else f"to {iso_utc(gap.to_time)}"
     why = f": {gap.problem}" if gap.problem else ""
     if gap.cause == "stale" and gap.to_time is None:
-        why = why or ": a quiet market, or a feed that stalled; its next trade tells which"
+        why = why or ": the feed is silent, and the venue has not said that nobody trades"
     return (
         f"open gap of {gap.channel} ({gap.cause}) from {iso_utc(gap.from_time)}, {until}{ids}{why}"
     )

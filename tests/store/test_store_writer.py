@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 
 import pyarrow as pa
 import pytest
@@ -72,6 +73,20 @@ async def test_slow_store_is_asked_less_often_and_no_row_waits_for_ever() -> Non
         await until(lambda writer=writer: writer.held == 0)
         assert sum(rows for _, rows in store.kept) == 150
         await writer.close()
+
+
+async def test_rows_that_are_made_again_are_gathered_for_three_times_as_long() -> None:
+    """A killed process loses them for nobody; a third of the inserts is a load off the store."""
+    store = RecordingStore()
+    writer = BatchWriter(store, _config(flush_ms=100))
+    for number in range(120):
+        await writer.put("market_mood", [mood(number)])
+        await writer.put("candles", [candle(number)])
+        await asyncio.sleep(0.01)
+    inserts = Counter(table for table, _ in store.kept)
+    assert 2 <= inserts["candles"] < 0.6 * inserts["market_mood"]
+    await until(lambda: writer.held == 0)
+    await writer.close()
 
 
 async def test_flush_ends_while_rows_keep_coming_and_leaves_nothing_running() -> None:

@@ -1,0 +1,226 @@
+"""A silent feed: a market in which nobody trades, or trades that do not reach us."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from exchanges_fakes import QUICK, RememberingSink
+
+from engine.clock import NS_PER_S, SystemClock
+from engine.config import ExchangeConfig, SimulatorConfig
+from engine.domain.market import Trade
+from engine.errors import VenueError
+from engine.exchanges import repair
+from engine.exchanges.base import RestRequest
+from engine.exchanges.feeds import ANSWER_PATIENCE_NS, FeedLedger
+from engine.exchanges.registry import exchange
+from engine.exchanges.rest import RestClient
+from engine.exchanges.stream import StreamLoop
+from engine.simulator.server import SimulatedVenues
+
+S = NS_PER_S
+T0 = 1_700_000_000 * S
+BTC = "BTC-USDT"
+MARKETS = {
+    "binance": "BTC-USDT",
+    "binance_perp": "BTC-USDT-PERP",
+    "coinbase": "BTC-USD",
+    "kraken": "BTC-USD",
+    # Of a spot market Bybit keeps the last 60 trades: a busy minute has more.
+    "bybit": "BTC-USDT-PERP",
+    "okx": "ETH-USDT",
+}
+
+
+# The ledger
+
+
+def trade(number: int, at: int, *, counted: bool = True) -> Trade:
+    sequence = number if counted else 0
+    return Trade("binance", BTC, str(number), sequence, 1.0, 1.0, "buy", at, at)
+
+
+def silent(*, counted: bool = True, can_repair: bool = True) -> FeedLedger:
+    """A market with one trade, at `T0`."""
+    ledger = FeedLedger(
+        "binance", [BTC], ["trades"], stale_after_ns=60 * S, now=T0, can_repair=can_repair
+    )
+    assert ledger.accept(trade(7, T0, counted=counted))
+    ledger.take_changes()  # of the minute in which it began
+    return ledger
+
+
+def test_silent_feed_is_asked_about_once_before_it_is_stale() -> None:
+    ledger = silent()
+    assert ledger.check_stale(T0 + 60 * S) == []
+    assert ledger.check_stale(T0 + 61 * S) == [BTC]
+    assert ledger.check_stale(T0 + 62 * S) == []
+    wanted = ledger.beyond(BTC, T0 + 62 * S)
+    assert wanted is not None
+    assert (wanted.from_sequence, wanted.from_time, wanted.to_end) == (8, T0, True)
+    assert ledger.take_changes() == []
+
+
+def test_silent_feed_without_rest_is_stale_at_once() -> None:
+    ledger = silent(can_repair=False)
+    assert ledger.check_stale(T0 + 61 * S) == []
+    assert [gap.cause for gap in ledger.take_changes()] == ["stale"]
+
+
+def test_silent_feed_of_which_only_an_earlier_run_had_trades_is_stale_at_once() -> None:
+    ledger = FeedLedger(
+        "binance",
+        [BTC],
+        ["trades"],
+        stale_after_ns=60 * S,
+        known_last={BTC: (5, T0 - 3_600 * S)},
+        now=T0,
+        can_repair=True,
+    )
+    assert ledger.check_stale(T0 + 61 * S) == []
+    assert [gap.cause for gap in ledger.take_changes()] == ["stale"]
+
+
+def test_quiet_feed_has_no_gap_and_is_asked_about_less_and_less_often() -> None:
+    ledger = silent()
+    asked, now = [], T0
+    while now < T0 + 10_000 * S:
+        now += S
+        if ledger.check_stale(now):
+            asked.append((now - T0) // S)
+            ledger.nobody_traded(BTC, now)
+    pauses = [after - before for before, after in zip([0, *asked], asked, strict=False)]
+    assert pauses == [61, 121, 241, 481, 961, 1921, 1921, 1921, 1921]
+    assert ledger.take_changes() == []
+    ledger.accept(trade(8, now + S))
+    assert ledger.check_stale(now + 62 * S) == [BTC], "a trade makes it impatient again"
+
+
+def test_question_whose_answer_does_not_come_ends_as_stale() -> None:
+    ledger = silent()
+    asked = T0 + 61 * S
+    ledger.check_stale(asked)
+    ledger.check_stale(asked + ANSWER_PATIENCE_NS)
+    assert ledger.take_changes() == []
+    ledger.check_stale(asked + ANSWER_PATIENCE_NS + 1)
+    (opened,) = ledger.take_changes()
+    assert opened.cause == "stale"
+    # Late is better than never.
+    ledger.nobody_traded(BTC, asked + 50 * S)
+    (closed,) = ledger.take_changes()
+    assert (closed.gap_id, closed.how) == (opened.gap_id, "nobody traded")
+    assert closed.repaired_at == closed.to_time == asked + 50 * S
+
+
+def test_answer_that_a_trade_was_faster_than_changes_nothing() -> None:
+    ledger = silent()
+    ledger.check_stale(T0 + 61 * S)
+    ledger.accept(trade(8, T0 + 62 * S))
+    assert ledger.beyond(BTC, T0 + 63 * S) is None
+    ledger.is_stale(BTC, T0 + 63 * S)
+    ledger.nobody_traded(BTC, T0 + 63 * S)
+    assert ledger.take_changes() == []
+    assert ledger.check_stale(T0 + 123 * S) == [BTC]
+
+
+def test_stale_feed_of_a_venue_that_does_not_count_is_proven_over_rest() -> None:
+    ledger = silent(counted=False)
+    ledger.check_stale(T0 + 61 * S)
+    ledger.is_stale(BTC, T0 + 62 * S)
+    ledger.accept(trade(9, T0 + 70 * S, counted=False))
+    _, over = ledger.take_changes()
+    assert (over.from_time, over.to_time) == (T0, T0 + 70 * S)
+    assert over.repaired_at is None, "only REST can tell whether nothing was missed"
+
+
+# The whole stream, at simulated venues
+
+
+@dataclass
+class Watched:
+    venues: SimulatedVenues
+    sink: RememberingSink
+    clock: SystemClock
+    asked: list[RestRequest]
+    is_down: bool = False
+
+
+@asynccontextmanager
+async def watching(
+    name: str, trades_per_second: float, stale_after_ms: int
+) -> AsyncIterator[Watched]:
+    instrument, clock = MARKETS[name], SystemClock()
+    config = SimulatorConfig(trades_per_second=trades_per_second)
+    venues = SimulatedVenues(config, clock, {name: [instrument]})
+    ws_url, rest_url = (await venues.start()).exchanges[name]
+    adapter, sink = exchange(name), RememberingSink()
+    adapter.track([instrument])
+    rest = RestClient(adapter, rest_url, requests_per_second=1000, clock=clock)
+    found = Watched(venues, sink, clock, [])
+
+    async def get(request: RestRequest) -> bytes:
+        found.asked.append(request)
+        if found.is_down:
+            raise VenueError("the venue is busy")
+        return await rest.get(request)
+
+    venue = ExchangeConfig.model_validate(
+        {"channels": ["trades"], "silence_ms": 60_000, "stale_after_ms": stale_after_ms}
+    )
+    stream = StreamLoop(adapter, ws_url, [instrument], venue, QUICK, clock, sink, get=get)
+    task = asyncio.create_task(stream.run())
+    try:
+        yield found
+    finally:
+        await stream.stop()
+        await task
+        await rest.close()
+        await venues.stop()
+
+
+@pytest.mark.parametrize("name", MARKETS)
+async def test_stream_of_a_market_in_which_nobody_trades_is_not_stale(name: str) -> None:
+    async with watching(name, 20.0, 500) as it:
+        await it.sink.until(lambda: len(it.sink.ids) >= 3 and not it.sink.open_gaps)
+        it.venues.delist(name, MARKETS[name])
+        await asyncio.sleep(0.4)  # the last trades are on their way
+        questions, gaps = len(it.asked), len(it.sink.gaps)
+        async with asyncio.timeout(30):
+            while len(it.asked) < questions + 2:  # noqa: ASYNC110 - a question sets no event
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.4)
+        assert it.sink.gaps[gaps:] == []
+
+
+async def test_stream_of_a_silent_market_whose_venue_is_down_is_stale() -> None:
+    async with watching("binance", 20.0, 300) as it:
+        await it.sink.until(lambda: len(it.sink.ids) >= 3 and not it.sink.open_gaps)
+        it.is_down = True
+        it.venues.delist("binance", BTC)
+        await it.sink.until(lambda: any(gap.cause == "stale" for gap in it.sink.gaps))
+
+
+@pytest.mark.parametrize("name", MARKETS)
+async def test_stream_whose_trades_do_not_arrive_is_stale_and_gets_them_all(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "ROUND_PAUSES_S", (0.1,) * 20)
+    # Fewer people trade on these.
+    rate = 500.0 if name in ("coinbase", "kraken") else 100.0
+    async with watching(name, rate, 2_500) as it:
+        await it.sink.until(lambda: len(it.sink.ids) >= 3 and not it.sink.open_gaps)
+        it.venues.stall(name, 6.0)
+        await it.sink.until(lambda: any(gap.cause == "stale" for gap in it.sink.gaps))
+        assert it.sink.open_gaps
+        await it.sink.until(lambda: not it.sink.open_gaps)
+        trades = [each for each in it.sink.received if isinstance(each, Trade)]
+        first, last = trades[0].exchange_time, max(each.exchange_time for each in trades)
+        truth = it.venues.ledger(name, MARKETS[name], first, last)
+    closed = next(gap for gap in it.sink.gaps if gap.cause == "stale" and gap.repaired_at)
+    assert closed.how.startswith("fetched ")
+    assert {each.trade_id for each in trades} >= {each.trade_id for each in truth}
+    assert len(trades) == len({each.trade_id for each in trades})

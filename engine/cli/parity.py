@@ -20,7 +20,7 @@ from engine.moments import in_ns
 if TYPE_CHECKING:
     from engine.store.parity import Audit
 
-PATIENCE_S = 3.0
+PATIENCE_S = 5.0
 """A running engine corrects the row of a late trade a moment after its candle: what differs is
 looked at twice."""
 

@@ -218,13 +218,19 @@ def _detach(config: Config, lock: FolderLock) -> None:
             pass_fds=(lock.descriptor,),
         )
     lock.name(child.pid)
-    while child.poll() is None:
-        mine = [run for run in running() if run.pid == child.pid and run.ready]
-        if mine:
-            console.print(f"[bold green]ready[/bold green]: {mine[0].http_url}")
-            console.print(f"process {child.pid}, log {log_path}; stop it with: engine down")
-            return
-        time.sleep(0.2)
+    try:
+        while child.poll() is None:
+            mine = [run for run in running() if run.pid == child.pid and run.ready]
+            if mine:
+                console.print(f"[bold green]ready[/bold green]: {mine[0].http_url}")
+                console.print(f"process {child.pid}, log {log_path}; stop it with: engine down")
+                return
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        # It is out of the terminal's reach: nobody else would end it.
+        console.print("stopping what has started …")
+        _stop(psutil.Process(child.pid))
+        raise
     said = log_path.read_text(errors="replace").strip().splitlines()
     reasons = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
     raise StartError("; ".join(reasons or said[-1:]) or f"it ended at once; see {log_path}")
@@ -247,13 +253,18 @@ def down() -> None:
         return
     if found is None:
         raise NotRunningError("no engine is running here: there is nothing to stop")
-    process = psutil.Process(found.pid)
+    left = _stop(psutil.Process(found.pid))
+    if left:
+        console.print(f"{left} processes did not stop in time and were killed")
+    console.print(f"stopped the engine (process {found.pid})")
+
+
+def _stop(process: psutil.Process) -> int:
+    """End an engine with all it started; return how many processes had to be killed."""
     family = {process, *process.children(recursive=True)}
     process.terminate()
     _, left = psutil.wait_procs(family, timeout=STOP_PATIENCE_S)
     for straggler in left:
         with suppress(psutil.Error):
             straggler.kill()
-    if left:
-        console.print(f"{len(left)} processes did not stop in time and were killed")
-    console.print(f"stopped the engine (process {found.pid})")
+    return len(left)

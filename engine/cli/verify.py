@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 WIDE = 170
 """Characters that all columns take; markets with long ids need as many."""
 
-PATIENCE_S = 3.0
-"""A running engine writes trades and candles a moment apart: doubtful days are looked at twice."""
+PATIENCE_S = 5.0
+"""A running engine writes candles up to three seconds behind their trades (`store.flush_ms`):
+doubtful days are looked at twice."""
 
 
 def verify(

@@ -128,6 +128,8 @@ class _Feed:
     """Moment of the last answer that nobody traded."""
     quiet_answers: int = 0
     """Such answers since its last event."""
+    misses: bool = False
+    """Whether trades are missing behind the staleness that is open."""
     holes: list[_Hole] = field(default_factory=list)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
     """Ids of a market whose venue does not count."""
@@ -326,6 +328,7 @@ class FeedLedger:
     def disconnected(self, now: int) -> None:
         """Open a gap on every feed that had data: the socket went down."""
         for feed in self._feeds.values():
+            feed.misses = True  # as far as anybody knows, where it was stale already
             if feed.last_receive is not None and feed.open is None and not feed.ended:
                 self._open(feed, "disconnect", now)
 
@@ -365,8 +368,9 @@ class FeedLedger:
         Not of what an earlier run held last: since then there may be days of trades, which the
         first one of this run shows to be missing.
         """
-        is_ours = feed.live and not feed.restarted
-        return self._can_repair and feed.channel == "trades" and is_ours
+        if not self._can_repair or feed.channel != "trades" or feed.restarted or not feed.live:
+            return False
+        return feed.last_id is not None or feed.first_time is not None
 
     @staticmethod
     def _quiet_answers(feed: _Feed) -> int:
@@ -386,30 +390,39 @@ class FeedLedger:
         return TradeRange(instrument, first, None, feed.complete_to, now + SKEW_NS, to_end=True)
 
     def unheld(self, instrument: str, trades: Sequence[Trade]) -> list[Trade]:
-        """Return those trades of an answer that have not reached us."""
+        """Return those trades of an answer that the stream has not brought.
+
+        Without numbers they are those that are newer than its newest: an audit may have fetched
+        them.
+        """
         feed = self._trades.get(instrument)
         if feed is None:
             return []
-        last = feed.last_id or 0
-        return [
-            trade
-            for trade in trades
-            if (trade.sequence > last if trade.sequence else trade.trade_id not in feed.known)
-        ]
+        last, newest = feed.last_id or 0, feed.complete_to or 0
 
-    def nobody_traded(self, instrument: str, asked_at: int) -> None:
+        def is_missing(trade: Trade) -> bool:
+            if trade.sequence:
+                return trade.sequence > last
+            return trade.exchange_time > newest or trade.trade_id not in feed.known
+
+        return list(filter(is_missing, trades))
+
+    def nobody_traded(self, instrument: str, asked_at: int, now: int) -> None:
         """Take the answer that a silent feed is just quiet: its silence counts from there."""
         feed = self._silent(instrument)
         if feed is not None:
-            self._close(feed, asked_at, asked_at, "nobody traded")  # an answer that came late
+            self._close(feed, asked_at, now, "nobody traded")  # where the answer came late
             feed.since = feed.asked = max(feed.suspected + 1, asked_at)
             feed.quiet_answers = min(feed.quiet_answers + 1, MOST_QUIET_ANSWERS)
 
-    def is_stale(self, instrument: str, now: int) -> None:
+    def is_stale(self, instrument: str, now: int, *, misses: bool) -> None:
         """Take the answer that a silent feed misses trades, or that the venue cannot tell."""
         feed = self._silent(instrument)
-        if feed is not None and feed.open is None:
+        if feed is None:
+            return
+        if feed.open is None:
             self._open(feed, "stale", now)
+        feed.misses = feed.misses or misses
 
     def _silent(self, instrument: str) -> _Feed | None:
         """Return a feed that was asked about, if nothing has come or broken since."""
@@ -494,8 +507,10 @@ class FeedLedger:
             The trades that nobody had, and the gap, closed, that they fill; None without any.
         """
         feed = self._trades.get(instrument)
-        if feed is None or not feed.live or feed.open is not None or feed.first_time is None:
+        if feed is None or not feed.live or feed.first_time is None:
             return [], None
+        if feed.open is not None and feed.open.cause != "stale":
+            return [], None  # its repair fetches them
         if feed.ended:
             return [], None  # its symbol may name another instrument
         first = feed.first_time
@@ -562,9 +577,7 @@ class FeedLedger:
             gap = self._gap(feed, "restart", trade.receive_time, None)
             self._end(gap, trade.exchange_time)
         if feed.open is not None:
-            # Without numbers only the venue's REST can tell whether nothing was missed.
-            is_told = feed.open.cause == "stale" and not self._can_repair
-            how = "nothing missed" if is_told else ""
+            how = "resumed" if feed.open.cause == "stale" and not feed.misses else ""
             self._close(feed, trade.exchange_time, trade.receive_time, how)
         feed.live, feed.restarted = True, False
         if feed.first_time is None:
@@ -665,6 +678,7 @@ class FeedLedger:
 
     def _open(self, feed: _Feed, cause: GapCause, now: int) -> None:
         feed.open = self._gap(feed, cause, now, None)
+        feed.misses = False
         self.changes.append(feed.open)
 
     def _end(self, gap: Gap, at: int) -> None:

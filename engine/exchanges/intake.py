@@ -430,13 +430,23 @@ class Intake:
         self._collect_gaps()
         return suspects
 
-    def answered(self, instrument: str, asked_at: int, *, is_quiet: bool) -> None:
-        """Take the venue's answer whether anybody traded where the feed is silent."""
-        if is_quiet:
-            self.ledger.nobody_traded(instrument, asked_at)
+    def answered(self, instrument: str, asked_at: int, *, traded: bool | None) -> None:
+        """Take the venue's answer whether anybody traded where a feed is silent.
+
+        Parameters
+        ----------
+        instrument
+            Which feed.
+        asked_at
+            When the question was sent, UTC nanoseconds.
+        traded
+            None where the venue cannot tell.
+        """
+        if traded is False:
+            self.ledger.nobody_traded(instrument, asked_at, self.now())
         else:
-            self.ledger.is_stale(instrument, self.now())
-            self._collect_gaps()
+            self.ledger.is_stale(instrument, self.now(), misses=traded is True)
+        self._collect_gaps()
 
     def fill(self, gap: Gap, trades: list[Trade]) -> int:
         """Take fetched trades of a gap; return how many were missing indeed."""

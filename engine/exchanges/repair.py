@@ -60,14 +60,19 @@ class Fetched:
 
 
 async def fetch_trades(
-    exchange: Exchange, get: Get, wanted: TradeRange, now: Callable[[], int]
+    exchange: Exchange,
+    get: Get,
+    wanted: TradeRange,
+    now: Callable[[], int],
+    is_enough: Callable[[Sequence[Trade]], bool] | None = None,
 ) -> Fetched:
     """Fetch past trades, page by page, and say whether they are all.
 
     Where the venue counts its trades, all are there when every id is. Otherwise, and where ids are
     missing, they are when the pages reach from before the range to behind it: then the venue has
     no others. So the trades on both sides, which we hold, are asked for too. Where trading ended
-    (`TradeRange.to_end`) there is no trade behind it, and the venue's newest one is its end.
+    (`TradeRange.to_end`) there is no trade behind it, and the venue's newest one is its end. Who
+    wants no more than some of them says of a page's whether it `is_enough`.
 
     Raises
     ------
@@ -101,6 +106,8 @@ async def fetch_trades(
         for trade in page_of_it:
             if _is_inside(trade, wanted):
                 found.setdefault(trade.trade_id, trade)
+        if is_enough is not None and is_enough(list(found.values())):
+            return Fetched(list(found.values()), "")
     trades = sorted(found.values(), key=_place)
     if wanted.to_end:
         return _last_trades(exchange, wanted, trades, seen, is_cut=is_cut)
@@ -248,6 +255,7 @@ class Mender:
         self._waiting: dict[str, Gap] = {}
         self._asked: set[asyncio.Task[None]] = set()
         self._silent: asyncio.Queue[str] = asyncio.Queue()
+        self._in_question: set[str] = set()
 
     @property
     def waiting(self) -> int:
@@ -351,31 +359,50 @@ class Mender:
 
     def ask_about(self, instrument: str) -> None:
         """Ask the venue, sooner or later, whether anybody traded where the feed is silent."""
-        self._silent.put_nowait(instrument)
+        if instrument not in self._in_question:
+            self._in_question.add(instrument)
+            self._silent.put_nowait(instrument)
 
     async def _tell_quiet_from_stale(self) -> None:
         """Answer the questions one by one, so that they keep no repair waiting."""
         while True:
             instrument = await self._silent.get()
-            asked_at = self._intake.now()
-            wanted = self._intake.ledger.beyond(instrument, asked_at)
-            if wanted is None:
-                continue
-            try:
-                fetched = await fetch_trades(self._exchange, self._get, wanted, self._intake.now)
-            except (VenueError, FrameError) as error:
-                ERRORS.labels("quiet", self._exchange.name).inc()
-                self._intake.once.warn("quiet", f"{self._exchange.name}: {error}")
-                self._intake.answered(instrument, asked_at, is_quiet=False)
-                continue
-            missing = self._intake.ledger.unheld(instrument, fetched.trades)
-            if missing and min(t.exchange_time for t in missing) > asked_at - SETTLED_NS:
-                # They may be on their way.
-                later_s = SETTLED_NS / NS_PER_S
-                asyncio.get_running_loop().call_later(later_s, self.ask_about, instrument)
-                continue
-            is_quiet = not missing and not fetched.problem
-            self._intake.answered(instrument, asked_at, is_quiet=is_quiet)
+            self._in_question.discard(instrument)
+            pause_s = await self._answer(instrument)
+            if pause_s:
+                asyncio.get_running_loop().call_later(pause_s, self.ask_about, instrument)
+
+    async def _answer(self, instrument: str) -> float:
+        """Ask about a silent feed; return after how many seconds to ask again, 0 for not."""
+        intake = self._intake
+        asked_at = intake.now()
+        wanted = intake.ledger.beyond(instrument, asked_at)
+        if wanted is None:
+            return 0.0
+
+        def settled(trades: Sequence[Trade]) -> bool:
+            """Whether some are missing that are on their way no more."""
+            missing = intake.ledger.unheld(instrument, trades)
+            return any(trade.exchange_time <= asked_at - SETTLED_NS for trade in missing)
+
+        try:
+            fetched = await fetch_trades(
+                self._exchange, self._get, wanted, intake.now, is_enough=settled
+            )
+        except (VenueError, FrameError) as error:
+            ERRORS.labels("quiet", self._exchange.name).inc()
+            intake.once.warn("quiet", f"{self._exchange.name}: {error}")
+            intake.answered(instrument, asked_at, traded=None)
+            return LATER_S
+        if settled(fetched.trades):
+            intake.answered(instrument, asked_at, traded=True)
+        elif fetched.problem:
+            intake.answered(instrument, asked_at, traded=None)
+        elif intake.ledger.unheld(instrument, fetched.trades):
+            return SETTLED_NS / NS_PER_S
+        else:
+            intake.answered(instrument, asked_at, traded=False)
+        return 0.0
 
     # -- audit ---------------------------------------------------------------------------
 

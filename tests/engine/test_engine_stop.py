@@ -107,3 +107,25 @@ def test_engine_goes_on_from_what_is_stored_and_interrupted_stops_everything(
     stored = [tuple(row.values()) for row in rows]
     assert len(stored) == len(set(stored)) > 100
     assert recorded_trades(engine.folder / "data" / "recordings", ready) == set(stored)
+
+
+def test_engine_whose_detached_start_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    config = str(ROOT / "configs" / "local.yaml")
+    starting = command.popen(
+        "up", "--detach", "--config", config, *FREE_PORTS,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+    def started() -> list[psutil.Process]:
+        found = psutil.Process(starting.pid).children(recursive=True)
+        return found if "raylet" in {process.name() for process in found} else []
+
+    family = until(started)
+    starting.send_signal(signal.SIGINT)
+    told, _ = starting.communicate(timeout=60)
+    assert starting.returncode == 130, told
+    _, left = psutil.wait_procs(family, timeout=1)
+    assert left == []
+    assert not list(command.folder.glob("state/run-*"))
+    assert command.run("status").returncode == 4

@@ -429,7 +429,9 @@ class FeedLedger:
         feed = self._trades.get(instrument)
         if feed is None or feed.ended or feed.suspected < feed.since:
             return None
-        return feed if feed.open is None or feed.open.cause == "stale" else None
+        # What misses trades has to be repaired: no answer of before is the end of that.
+        is_open_question = feed.open is None or (feed.open.cause == "stale" and not feed.misses)
+        return feed if is_open_question else None
 
     def broke(self, instrument: str, cause: GapCause, now: int) -> None:
         """Open a gap on an instrument's book: its updates no longer chain or match."""

@@ -15,6 +15,17 @@ from engine.exchanges.registry import exchange
 from engine.exchanges.stream import StreamLoop
 
 NOW = 1_723_161_255_000_000_000
+MARKETS = {
+    "binance": "BTC-USDT",
+    "binance_perp": "BTC-USDT-PERP",
+    "coinbase": "BTC-USD",
+    "kraken": "BTC-USD",
+    # Of a spot market Bybit keeps the last 60 trades: a busy minute has more.
+    "bybit": "BTC-USDT-PERP",
+    "okx": "ETH-USDT",
+}
+"""Of each simulated venue, one that keeps the trades of a busy minute."""
+
 QUICK = ReconnectConfig(base_ms=1, cap_ms=5, stable_ms=60_000)
 
 

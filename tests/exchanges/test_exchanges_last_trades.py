@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from exchanges_fakes import QUICK, RememberingSink
+from exchanges_fakes import MARKETS, QUICK, RememberingSink
 
 from engine.clock import SystemClock
 from engine.config import ExchangeConfig, SimulatorConfig
@@ -15,15 +15,6 @@ from engine.exchanges.registry import exchange
 from engine.exchanges.rest import RestClient
 from engine.exchanges.stream import StreamLoop
 from engine.simulator.server import SimulatedVenues
-
-MARKETS = {
-    "binance": "BTC-USDT",
-    "binance_perp": "BTC-USDT-PERP",
-    "coinbase": "BTC-USD",
-    "kraken": "BTC-USD",
-    "bybit": "BTC-USDT-PERP",
-    "okx": "ETH-USDT",
-}
 
 
 @pytest.mark.parametrize("name", MARKETS)

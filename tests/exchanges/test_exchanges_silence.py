@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from exchanges_fakes import QUICK, RememberingSink
+from exchanges_fakes import MARKETS, QUICK, RememberingSink
 
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import ExchangeConfig, SimulatorConfig
@@ -26,15 +26,6 @@ from engine.simulator.server import SimulatedVenues
 S = NS_PER_S
 T0 = 1_700_000_000 * S
 BTC = "BTC-USDT"
-MARKETS = {
-    "binance": "BTC-USDT",
-    "binance_perp": "BTC-USDT-PERP",
-    "coinbase": "BTC-USD",
-    "kraken": "BTC-USD",
-    # Of a spot market Bybit keeps the last 60 trades: a busy minute has more.
-    "bybit": "BTC-USDT-PERP",
-    "okx": "ETH-USDT",
-}
 
 
 # The ledger
@@ -150,6 +141,21 @@ def test_stale_feed_that_loses_its_connection_too_is_repaired() -> None:
     ledger.accept(trade(9, T0 + 70 * S, counted=False))
     *_, over = ledger.take_changes()
     assert (over.cause, over.repaired_at, over.how) == ("stale", None, "")
+
+
+def test_answer_of_before_the_connection_was_lost_closes_nothing() -> None:
+    ledger = silent(counted=False)
+    ledger.check_stale(T0 + 61 * S)
+    ledger.is_stale(BTC, T0 + 62 * S, misses=False)
+    ledger.disconnected(T0 + 65 * S)
+    (opened,) = ledger.take_changes()
+    ledger.nobody_traded(BTC, T0 + 64 * S, T0 + 66 * S)
+    assert ledger.take_changes() == []
+    assert ledger.broken() == {(BTC, "trades"): "stale"}
+    ledger.connected(T0 + 69 * S)
+    ledger.accept(trade(9, T0 + 70 * S, counted=False))
+    (over,) = ledger.take_changes()
+    assert (over.gap_id, over.repaired_at) == (opened.gap_id, None)
 
 
 def test_trade_that_only_an_audit_brought_is_missing_from_the_stream() -> None:

@@ -12,8 +12,9 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -213,11 +214,22 @@ def _masked(url: str) -> str:
 def _write_out(model: BaseModel, tree: dict[str, Any], folder: Path) -> None:
     """Make every path of a section, and of those below it, absolute."""
     for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        if any(isinstance(mark, OnThisMachine) for mark in field.metadata):
-            tree[name] = _absolute(value, folder)
-        elif isinstance(value, BaseModel):
-            _write_out(value, tree[name], folder)
+        of_each = (getattr(each, "__metadata__", ()) for each in get_args(field.annotation))
+        marks = (*field.metadata, *chain.from_iterable(of_each))
+        is_path = any(isinstance(mark, OnThisMachine) for mark in marks)
+        tree[name] = _written_out(getattr(model, name), tree[name], folder, is_path=is_path)
+
+
+def _written_out(value: Any, plain: Any, folder: Path, *, is_path: bool) -> Any:
+    """Return a value of a section, or one of several, with its paths absolute."""
+    if isinstance(value, BaseModel):
+        _write_out(value, plain, folder)
+    elif isinstance(value, tuple):
+        both = zip(value, plain, strict=True)
+        return [_written_out(one, told, folder, is_path=is_path) for one, told in both]
+    elif is_path:
+        return _absolute(value, folder)
+    return plain
 
 
 def _absolute(path: str, folder: Path) -> str:

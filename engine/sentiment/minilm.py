@@ -7,12 +7,14 @@ onnxruntime. How it was trained and how it measures: ``docs/sentiment.md``.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from engine.domain.text import Mention
 from engine.sentiment.base import TextSentiment
-from engine.sentiment.encoder.adapter import Adapter
+from engine.sentiment.encoder.adapter import SHIPPED, STOCKS, Adapter
 from engine.sentiment.encoder.base_model import base_encoder
 from engine.sentiment.encoder.session import EncoderSession
 from engine.sentiment.encoder.tokens import Tokenizer
@@ -31,7 +33,9 @@ class MiniLM:
     Parameters
     ----------
     adapter
-        File of an adapter that `train_sentiment` wrote; the shipped one by default.
+        File of an adapter that `train_sentiment` wrote; a shipped one by default.
+    shipped
+        Which that is.
     quantised
         8-bit arithmetic; single precision is for measuring what that costs.
     threads
@@ -44,13 +48,19 @@ class MiniLM:
     """
 
     def __init__(
-        self, adapter: Path | None = None, *, quantised: bool = True, threads: int | None = None
+        self,
+        adapter: Path | None = None,
+        *,
+        shipped: str = SHIPPED,
+        quantised: bool = True,
+        threads: int | None = None,
     ) -> None:
-        loaded = Adapter.load(adapter)
+        loaded = Adapter.load(adapter) if adapter else Adapter.shipped(shipped)
         self._session = EncoderSession(base_encoder(), loaded, quantised=quantised, threads=threads)
+        _give_back()
         self._tokenizer = Tokenizer()
         precision = "" if quantised else "-fp32"
-        own = "" if adapter is None else f"-{loaded.fingerprint[:8]}"
+        own = f"-{loaded.fingerprint[:8]}" if adapter else ""
         self.name = f"minilm-{loaded.version}{own}{precision}"
 
     def score(self, texts: Sequence[str]) -> list[TextSentiment | None]:
@@ -85,7 +95,23 @@ class MiniLM:
         return found
 
 
+def _give_back() -> None:
+    """Return to the system what loading took: glibc keeps freed arrays of this size for itself.
+
+    They are twice what the model needs from then on.
+    """
+    with suppress(OSError, AttributeError):  # another libc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 @register_configured("minilm")
 def minilm(config: SentimentConfig) -> MiniLM:
     """Return the model with the adapter that the configuration names."""
     return MiniLM(Path(config.minilm) if config.minilm else None)
+
+
+@register_configured("minilm-stocks")
+def minilm_stocks(config: SentimentConfig) -> MiniLM:
+    """Return the model with the shipped adapter for texts about stocks."""
+    del config
+    return MiniLM(shipped=STOCKS)

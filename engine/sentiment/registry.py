@@ -19,9 +19,11 @@ _MODULES: Mapping[str, str] = {
     "lexicon": "engine.sentiment.lexicon",
     "lexicon-calibrated": "engine.sentiment.calibration.model",
     "tfidf": "engine.sentiment.tfidf",
+    "tfidf-stocks": "engine.sentiment.tfidf",
     "minilm": "engine.sentiment.minilm",
+    "minilm-stocks": "engine.sentiment.minilm",
     "lstm": "engine.sentiment.lstm",
-    "ensemble": "engine.sentiment.ensemble.model",
+    "ensemble": "engine.sentiment.ensemble.configured",
 }
 """Where each one lives: imported only when asked for, since some load heavy libraries."""
 

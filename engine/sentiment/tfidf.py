@@ -27,7 +27,8 @@ from engine.sentiment.registry import register_configured
 from engine.sentiment.tfidf_features import Token, phrases, pieces, tokens
 from engine.settings.sentiment import SentimentConfig
 
-SHIPPED = "tfidf.npz"
+SHIPPED, STOCKS = "tfidf.npz", "tfidf_stocks.npz"
+"""Weights that come with the package."""
 FORMAT = 1
 """Changes with what features mean: weights of another format are refused."""
 
@@ -261,12 +262,18 @@ def is_latin(word: str) -> bool:
     return len(word) > 1 and word.isascii() and word[0].isalpha()
 
 
-def shipped_weights() -> TfidfWeights:
-    """Return the weights that come with the package."""
-    with as_file(files("engine.sentiment").joinpath("artifacts", SHIPPED)) as path:
+def shipped_weights(name: str = SHIPPED) -> TfidfWeights:
+    """Return weights that come with the package."""
+    with as_file(files("engine.sentiment").joinpath("artifacts", name)) as path:
         return TfidfWeights.load(path)
 
 
 @register_configured("tfidf")
 def _from_config(config: SentimentConfig) -> SentimentModel:
     return TfidfModel(TfidfWeights.load(Path(config.tfidf)) if config.tfidf else None)
+
+
+@register_configured("tfidf-stocks")
+def _stocks(config: SentimentConfig) -> SentimentModel:
+    del config
+    return TfidfModel(shipped_weights(STOCKS))

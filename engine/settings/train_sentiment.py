@@ -64,6 +64,8 @@ class TrainSentimentSection(JobSection):
     """Of the changes to each layer of `minilm`."""
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
     """Share of the values left out while `minilm` learns."""
+    hiding: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the words hidden from `minilm` while it learns, drawn anew each time."""
     class_weight_power: NonNegativeFloat = Field(0.3, le=1.0)
     """0 weighs all texts alike, 1 all labels."""
     threads: PositiveInt = 2
@@ -72,8 +74,13 @@ class TrainSentimentSection(JobSection):
     """Where `minilm` learns; ``auto``: on a GPU if there is one."""
     seed: int = 7
     """Draws the split, the batches and the dropout."""
-    init: FilePath = ""
-    """Adapter of `minilm` to begin with, of the same rank; a fresh one where it is empty."""
+    init: tuple[FilePath, ...] = ()
+    """Adapter of `minilm` to begin with, of the same rank; a fresh one where it is empty. Of
+    several that began with the same one, their mean."""
+    teachers: tuple[FilePath, ...] = ()
+    """Adapters of `minilm` whose opinions of the texts are learnt beside the labels."""
+    teaching: float = Field(0.7, ge=0.0, le=1.0)
+    """What the teachers count beside the labels, of 1."""
     out: FilePath = ""
     """Folder for the model, its report and the checkpoint; ``data_dir/models/NAME`` where it is
     not given. A run that was stopped goes on from its checkpoint."""

@@ -139,6 +139,16 @@ def test_portable_config_round_trips_with_paths_written_out(tmp_path: Path) -> N
     ) == config  # fmt: skip
 
 
+def test_portable_config_writes_out_paths_in_lists(tmp_path: Path) -> None:
+    own = ["sets=[{path: a.csv, weight: 2}, {path: /b.csv}]", "init=[c.safetensors]"]
+    config = load_job_config("train_sentiment", None, own, {})
+    tree = json.loads(json.dumps(portable(config, tmp_path)))
+    back = job_config_from("train_sentiment", tree, {}).train_sentiment
+    assert [one.path for one in back.sets] == [str(tmp_path / "a.csv"), "/b.csv"]
+    assert [one.weight for one in back.sets] == [2.0, 1.0]
+    assert back.init == (str(tmp_path / "c.safetensors"),)
+
+
 def test_portable_config_for_elsewhere_leaves_paths() -> None:
     config = load_job_config("import_candles", None, ["path=x.parquet"], {})
     assert portable(config)["import_candles"]["path"] == "x.parquet"

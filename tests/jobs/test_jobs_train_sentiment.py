@@ -83,6 +83,26 @@ def test_train_sentiment_minilm_is_written_with_its_test_and_read_again(
     assert model.name.startswith("minilm-mine-")
 
 
+def test_train_sentiment_begins_with_a_mean_and_hears_teachers(
+    store: Store, tmp_path: Path
+) -> None:
+    path = _written(tmp_path, 240)
+    main(_config(store, path, tmp_path, "version=first", "epochs=2", "learning_rate=0.004"))
+    first = tmp_path / "model" / "minilm.safetensors"
+    second = tmp_path / "second"
+
+    summary = main(
+        _config(
+            store, path, tmp_path, "version=second", "epochs=1", "learning_rate=0.0001",
+            "hiding=0.1", f"init=[{first}, {first}]", f"teachers=[{first}]", f"out={second}",
+        )
+    )  # fmt: skip
+
+    assert summary.outcome == "done"
+    assert (second / "minilm.safetensors").exists()
+    assert first.exists()
+
+
 def test_train_sentiment_model_that_learnt_nothing_is_refused_and_not_written(
     store: Store, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from engine.errors import ConfigError
 from engine.sentiment.base import LABELS
 from engine.sentiment.encoder.tokens import Tokenizer
+from engine.sentiment.encoder.wording import OTHER, TARGET
 from engine.sentiment.training.examples import Example
 
 torch = pytest.importorskip("torch")
@@ -78,6 +79,30 @@ def test_training_learns_and_its_reader_reads_what_it_never_saw(tokenizer: Token
     assert reader.name == "minilm-own"
     assert reader.score(["", "https://t.co/x"]) == [None, None]
     assert outcome.epochs[-1].validation_loss < outcome.epochs[0].validation_loss
+
+
+def test_training_hides_words_but_neither_ends_nor_marks(tokenizer: Tokenizer) -> None:
+    texts = [f"{TARGET} up rally moon {OTHER} down", "bitcoin crash rug", "flat"] * 40
+    batches = Batches([Example(text, "neutral", "made") for text in texts], tokenizer, 120)
+    (places,) = batches.drawn(1)
+    batch = batches.batch(places)
+
+    hidden = batches.hidden(batch, 0.3, torch.Generator().manual_seed(1))
+
+    changed = hidden != batch.numbers
+    assert set(hidden[changed].tolist()) == {tokenizer.unknown}
+    words = (batch.numbers > 3) & (batch.numbers < tokenizer.base_words)
+    assert not changed[~words].any()
+    assert changed.sum() / words.sum() == pytest.approx(0.3, abs=0.05)
+    again = batches.hidden(batch, 0.3, torch.Generator().manual_seed(1))
+    assert torch.equal(hidden, again)
+
+
+def test_training_with_hidden_words_goes_another_way(tokenizer: Tokenizer) -> None:
+    plain = _training(tokenizer).run()
+    hiding = _training(tokenizer, replace(SETTINGS, hiding=0.3)).run()
+    assert hiding.epochs != plain.epochs
+    assert hiding.epochs == _training(tokenizer, replace(SETTINGS, hiding=0.3)).run().epochs
 
 
 def test_training_base_weights_stay_as_they_are(tokenizer: Tokenizer) -> None:

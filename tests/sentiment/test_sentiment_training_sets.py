@@ -130,6 +130,20 @@ def test_gathered_roles_keep_to_their_parts(tmp_path: Path) -> None:
     assert {one.weight for one in parts.training if one.source == "learn"} == {3.0}
 
 
+def test_gathered_another_seed_draws_another_split(tmp_path: Path) -> None:
+    file = tmp_path / "own.csv"
+    rows = [f"text {number},{LABELS[number % 3]}" for number in range(60)]
+    file.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+
+    def tested(seed: int) -> list[str]:
+        sets = (TrainingSet(path=str(file)),)
+        section = TrainSentimentSection(sets=sets, corpus=False, test=0.3, seed=seed)
+        return [one.text for one in gathered(section).test]
+
+    assert tested(1) == tested(1) != tested(2)
+    assert len(tested(2)) == 18
+
+
 def test_gathered_temporal_reads_the_times_of_a_set(tmp_path: Path) -> None:
     rows = [f"text {day},neutral,2024-05-{day:02d}T12:00:00Z" for day in range(1, 21)]
     file = tmp_path / "news.csv"

@@ -23,7 +23,8 @@ from engine.sentiment.encoder.base_model import WIDTH, Array, Encoder, Layer, Li
 PARTS = ("query_key_value", "attended", "widen", "narrow")
 """Linear parts of a layer, by their names in `Layer`."""
 
-SHIPPED = "minilm.safetensors"
+SHIPPED, STOCKS = "minilm.safetensors", "minilm_stocks.safetensors"
+"""Those that come with the package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +45,20 @@ class Adapter:
     """How it was trained, as JSON values."""
 
     @classmethod
-    def load(cls, path: Path | None = None) -> Self:
-        """Read an adapter.
+    def shipped(cls, name: str = SHIPPED) -> Self:
+        """Read one that comes with the package."""
+        with as_file(files("engine.sentiment").joinpath("artifacts", name)) as path:
+            return cls.load(path)
 
-        Parameters
-        ----------
-        path
-            Its file; that of the package by default.
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read an adapter's file.
 
         Raises
         ------
         ConfigError
-            Where the file is missing, damaged or no adapter.
+            Where it is missing, damaged or no adapter.
         """
-        if path is not None:
-            return cls._read(path)
-        with as_file(files("engine.sentiment").joinpath("artifacts", SHIPPED)) as shipped:
-            return cls._read(shipped)
-
-    @classmethod
-    def _read(cls, path: Path) -> Self:
         from safetensors import SafetensorError, safe_open  # noqa: PLC0415  (only who runs it)
 
         try:

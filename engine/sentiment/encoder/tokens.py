@@ -42,6 +42,7 @@ class Tokenizer:
         self._pieces.no_padding()
         self._pieces.enable_truncation(MAX_TOKENS)
         self.base_words = self._pieces.get_vocab_size()
+        self.unknown: int = self._pieces.get_vocab()["[UNK]"]
         self._pieces.add_special_tokens(
             [AddedToken(mark, normalized=False) for mark in (TARGET, OTHER)]
         )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
 from engine.domain.text import Mention
 from engine.sentiment.base import BoundedModel, SentimentModel, TextSentiment
-from engine.sentiment.ensemble.parameters import EnsembleParameters, Method, equal_members
+from engine.sentiment.ensemble.parameters import EnsembleParameters, Method
 from engine.sentiment.ensemble.voting import combined
 from engine.sentiment.probabilities import reading_of, triple_of
-from engine.sentiment.registry import register_configured, sentiment_model
 from engine.sentiment.targets import Named, read_targets
-from engine.settings.sentiment import SentimentConfig
 
 
 class EnsembleModel:
@@ -40,7 +37,8 @@ class EnsembleModel:
             raise ValueError("as many members as parameters are needed")
         self._members = tuple(members)
         self._parameters = parameters
-        self._method = method
+        self.method = method
+        """How they are put together."""
         self.name = f"ensemble-{method}-{_digest(members, parameters, method)}"
 
     @property
@@ -76,7 +74,7 @@ class EnsembleModel:
         self, readings: Sequence[TextSentiment | None], text: str
     ) -> TextSentiment | None:
         said = [None if one is None else triple_of(one) for one in readings]
-        found = combined(self._parameters, self._method, said, text)
+        found = combined(self._parameters, self.method, said, text)
         return None if found is None else reading_of(found)
 
 
@@ -86,28 +84,3 @@ def _digest(
     """Return eight hexadecimal digits that change with anything that changes a reading."""
     whole = (method, [member.name for member in members], parameters)
     return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()[:8]
-
-
-@register_configured("ensemble")
-def ensemble_of(config: SentimentConfig) -> EnsembleModel:
-    """Return the ensemble that the configuration asks for.
-
-    Raises
-    ------
-    ConfigError
-        Where its parameters do not fit its members, or a member cannot be loaded.
-    """
-    asked = config.ensemble
-    if asked.parameters:
-        parameters = EnsembleParameters.load(Path(asked.parameters))
-    elif asked.members and asked.method == "soft":
-        parameters = equal_members(asked.members)
-    else:
-        parameters = EnsembleParameters.shipped()
-    if asked.members:
-        chosen = parameters.chosen(asked.members)
-        parameters = msgspec.structs.replace(parameters, members=chosen)
-    # A calibration in the configuration is of the model that scores, not of a member.
-    inside = config.model_copy(update={"calibration": ""})
-    members = [sentiment_model(member.name, inside) for member in parameters.members]
-    return EnsembleModel(members, parameters, asked.method)

@@ -17,7 +17,8 @@ from engine.sentiment.probabilities import Triple
 Method = Literal["soft", "weighted", "stacking", "dynamic"]
 METHODS: tuple[Method, ...] = ("soft", "weighted", "stacking", "dynamic")
 
-SHIPPED = "ensemble.json"
+SHIPPED, STOCKS = "ensemble.json", "ensemble_stocks.json"
+"""Files that come with the package, for texts about coins and about stocks."""
 REMEDY = "fit it with the job calibrate_sentiment, or leave sentiment.ensemble.parameters empty"
 
 
@@ -65,9 +66,9 @@ class EnsembleParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         return found
 
     @classmethod
-    def shipped(cls) -> Self:
-        """Read the file that comes with the package."""
-        with as_file(files("engine.sentiment").joinpath("artifacts", SHIPPED)) as path:
+    def shipped(cls, name: str = SHIPPED) -> Self:
+        """Read a file that comes with the package."""
+        with as_file(files("engine.sentiment").joinpath("artifacts", name)) as path:
             return cls.load(path)
 
     def check(self, where: Path) -> None:

@@ -28,6 +28,8 @@ class Batch:
     lengths: Tensor
     labels: Tensor
     weights: Tensor
+    opinions: Tensor | None
+    """What teachers say of each text, where there are some."""
 
 
 class Batches:
@@ -41,13 +43,23 @@ class Batches:
         That of the model.
     size
         Texts in a batch.
+    opinions
+        What teachers say of each example.
     """
 
-    def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, size: int) -> None:
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        tokenizer: Tokenizer,
+        size: int,
+        opinions: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         self._numbers = [one.numbers for one in tokenizer([each.text for each in examples])]
         self._labels = np.array([LABELS.index(each.label) for each in examples])
         self._weights = np.array([each.weight for each in examples], dtype=np.float32)
+        self._opinions = opinions
         self._size = size
+        self._base_words, self._unknown = tokenizer.base_words, tokenizer.unknown
 
     @property
     def examples(self) -> int:
@@ -87,7 +99,19 @@ class Batches:
             torch.tensor([len(row) for row in rows]),
             torch.from_numpy(self._labels[places]),
             torch.from_numpy(self._weights[places]),
+            None if self._opinions is None else torch.from_numpy(self._opinions[places]),
         )
+
+    def hidden(self, batch: Batch, share: float, draw: torch.Generator) -> Tensor:
+        """Return a batch's token numbers, a share of the words drawn to be unknown ones.
+
+        Start, end and marks always stay.
+        """
+        drawn = torch.rand(batch.numbers.shape, generator=draw, device=draw.device).cpu() < share
+        place = torch.arange(batch.numbers.shape[1])
+        is_word = (place > 0) & (place < batch.lengths[:, None] - 1)
+        is_word &= batch.numbers < self._base_words
+        return torch.where(drawn & is_word, self._unknown, batch.numbers)
 
 
 def logits_of(

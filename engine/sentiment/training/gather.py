@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from engine.sentiment.evaluation.labelled import read_labelled
@@ -34,9 +35,12 @@ def gathered(section: TrainSentimentSection) -> Parts:
     for one in section.sets:
         found = examples_of(one)
         {"all": drawn, "training": parts.training, "test": parts.test}[one.role].extend(found)
-    split = temporal if section.split == "temporal" else stratified
-    shares = split(drawn, section.validation, section.test)
-    own = stratified(corpus() if section.corpus else [], section.validation, section.test)
+    drawing = partial(
+        stratified, validation=section.validation, test=section.test, seed=section.seed
+    )
+    by_time = section.split == "temporal"
+    shares = temporal(drawn, section.validation, section.test) if by_time else drawing(drawn)
+    own = drawing(corpus() if section.corpus else [])
     for part, *more in zip(parts, shares, own, strict=True):
         for some in more:
             part.extend(some)

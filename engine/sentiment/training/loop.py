@@ -44,6 +44,10 @@ class LoopSettings:
     weight_decay: float = 0.01
     smoothing: float = 0.05
     """Share of each label given to all three."""
+    hiding: float = 0.0
+    """Share of the words that are hidden, drawn anew each time: so no single one is relied on."""
+    teaching: float = 0.7
+    """What the teachers' opinions count beside the labels, of 1; where there are teachers."""
     averaging: float = 0.995
     """Weight of the past in the running mean of the parameters, which is what is kept."""
     clip: float = 1.0
@@ -113,6 +117,8 @@ class Training:
         examples is taken up.
     device
         ``cpu`` or ``cuda``.
+    opinions
+        What teachers say of the training examples: a row of probabilities for each.
     """
 
     def __init__(
@@ -124,12 +130,13 @@ class Training:
         settings: LoopSettings,
         folder: Path | None = None,
         device: str = "cpu",
+        opinions: npt.NDArray[np.float32] | None = None,
     ) -> None:
         self._network = network.to(device)
         self._threads = ThreadPoolExecutor(settings.threads)
         self._settings = settings
         self._device = device
-        self._batches = Batches(training, tokenizer, settings.batch)
+        self._batches = Batches(training, tokenizer, settings.batch, opinions)
         self._checked = Batches(validation, tokenizer, settings.batch)
         self._labels = np.array([LABELS.index(each.label) for each in validation])
         self._parameters = dict(network.named_parameters())
@@ -138,7 +145,8 @@ class Training:
             self._parameters.values(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         self._class_weights = torch.tensor(settings.class_weights, device=device)
-        self.checkpoint = Checkpoint.of(folder, settings, training, validation)
+        told = () if opinions is None else opinions.tobytes()
+        self.checkpoint = Checkpoint.of(folder, (settings, told), training, validation)
         self._losses: list[float] = []
         self._epochs: list[Epoch] = []
         self._best: State = {}
@@ -189,14 +197,19 @@ class Training:
         """Return the loss of some examples, summed, and its gradients."""
         draw = torch.Generator(self._device).manual_seed(self._settings.seed * 1_000_003 + number)
         batch = self._batches.batch(places)
-        numbers, lengths = batch.numbers.to(self._device), batch.lengths.to(self._device)
+        hiding = self._settings.hiding
+        numbers = self._batches.hidden(batch, hiding, draw) if hiding else batch.numbers
+        numbers, lengths = numbers.to(self._device), batch.lengths.to(self._device)
         labels = batch.labels.to(self._device)
+        logits = self._network(numbers, lengths, draw)
         losses = functional.cross_entropy(
-            self._network(numbers, lengths, draw),
-            labels,
-            reduction="none",
-            label_smoothing=self._settings.smoothing,
+            logits, labels, reduction="none", label_smoothing=self._settings.smoothing
         )
+        if batch.opinions is not None:
+            told = functional.cross_entropy(
+                logits, batch.opinions.to(self._device), reduction="none"
+            )
+            losses = losses.lerp(told, self._settings.teaching)
         loss = (losses * batch.weights.to(self._device) * self._class_weights[labels]).sum()
         return float(loss.detach()), torch.autograd.grad(loss, tuple(self._parameters.values()))
 

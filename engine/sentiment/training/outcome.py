@@ -23,6 +23,7 @@ from engine.sentiment.training.examples import Example
 from engine.sentiment.training.loop import Epoch, LoopSettings, State, Training
 from engine.sentiment.training.measures import fitted_temperature
 from engine.sentiment.training.network import AdaptedEncoder
+from engine.sentiment.training.teaching import opinions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def train_minilm(
     folder: Path | None = None,
     device: str = "cpu",
     init: Adapter | None = None,
+    teachers: Sequence[Adapter] = (),
     notes: dict[str, Any] | None = None,
     tell: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Outcome:
@@ -74,6 +76,8 @@ def train_minilm(
         ``cpu`` or ``cuda``.
     init
         Adapter to begin with; a fresh one by default.
+    teachers
+        Adapters whose opinions are learnt beside the labels.
     notes
         Written into the adapter, as JSON values.
     tell
@@ -90,7 +94,9 @@ def train_minilm(
         network = AdaptedEncoder(base, about.rank, about.dropout)
     if init is not None:
         _begin_with(network, init, about.rank)
-    run = Training(network, training, validation, tokenizer, settings, folder, device)
+    texts = [one.text for one in training]
+    opinions = opinions_of(teachers, base, tokenizer, texts) if teachers else None
+    run = Training(network, training, validation, tokenizer, settings, folder, device, opinions)
     trained = run.run(tell)
     network.load_state_dict(trained.state, strict=False)
     logits = logits_of(network, Batches(validation, tokenizer, settings.batch), device)

@@ -62,17 +62,21 @@ def _minilm(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Te
         device_of,
         train_minilm,
     )
+    from engine.sentiment.training.teaching import mean_adapter  # noqa: PLC0415
 
     settings = LoopSettings(
         epochs=section.epochs,
         batch=section.batch_texts,
         learning_rate=section.learning_rate,
         patience=section.patience,
+        hiding=section.hiding,
+        teaching=section.teaching,
         class_weights=balanced_weights(parts.training, section.class_weight_power),
         seed=section.seed,
         threads=section.threads,
     )
     base, tokenizer = base_encoder(), Tokenizer()
+    begun = [Adapter.load(Path(path)) for path in section.init]
     outcome = train_minilm(
         parts.training,
         parts.validation,
@@ -82,7 +86,8 @@ def _minilm(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Te
         tokenizer,
         folder,
         device_of(section.device),
-        Adapter.load(Path(section.init)) if section.init else None,
+        mean_adapter(begun) if begun else None,
+        [Adapter.load(Path(path)) for path in section.teachers],
         {"texts": _counts(parts.training), "settings": asdict(settings)},
         lambda _: tell(),
     )

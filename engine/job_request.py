@@ -227,7 +227,7 @@ def _written_out(value: Any, plain: Any, folder: Path, *, is_path: bool) -> Any:
     elif isinstance(value, tuple):
         both = zip(value, plain, strict=True)
         return [_written_out(one, told, folder, is_path=is_path) for one, told in both]
-    elif is_path:
+    elif is_path and isinstance(value, str):
         return _absolute(value, folder)
     return plain
 

@@ -71,7 +71,7 @@ def main(config: Config) -> Summary:
 
 
 def members_of(config: Config) -> tuple[str, ...]:
-    """Return which members an ensemble is fitted for: those configured, or the shipped ones."""
+    """Return whom an ensemble is fitted for: the members configured, or those for coins."""
     asked = config.sentiment.ensemble.members
     return asked or tuple(one.name for one in EnsembleParameters.shipped().members)
 

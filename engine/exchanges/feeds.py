@@ -122,6 +122,8 @@ class _Feed:
     delisting was certain."""
     leaving: Gap | None = None
     """The gap of that question, while it is not answered."""
+    lost: int = 0
+    """When its connection was last lost."""
     suspected: int = 0
     """When its silence was last asked about."""
     asked: int = 0
@@ -328,6 +330,7 @@ class FeedLedger:
     def disconnected(self, now: int) -> None:
         """Open a gap on every feed that had data: the socket went down."""
         for feed in self._feeds.values():
+            feed.lost = now
             feed.misses = True  # as far as anybody knows, where it was stale already
             if feed.last_receive is not None and feed.open is None and not feed.ended:
                 self._open(feed, "disconnect", now)
@@ -336,6 +339,7 @@ class FeedLedger:
         """Count silence from now: the socket is up."""
         for feed in self._feeds.values():
             feed.since = max(feed.since, now)
+            feed.quiet_answers = 0  # what was quiet before may be cut off now
 
     def check_stale(self, now: int) -> list[str]:
         """Open a gap on every feed that is silent for too long.
@@ -350,13 +354,14 @@ class FeedLedger:
         suspects = []
         for feed in self._feeds.values():
             silent = now - feed.since
-            if silent <= self._stale_after_ns or feed.open is not None or feed.ended:
+            is_known = feed.open is not None and not self._is_back(feed)
+            if silent <= self._stale_after_ns or is_known or feed.ended:
                 continue
             if not self._can_ask(feed):
-                self._open(feed, "stale", now)
+                self._open_stale(feed, now)
             elif feed.suspected >= feed.since:
                 if now - feed.suspected > ANSWER_PATIENCE_NS:
-                    self._open(feed, "stale", now)
+                    self._open_stale(feed, now)
             elif silent > self._stale_after_ns << self._quiet_answers(feed):
                 feed.suspected = now
                 suspects.append(feed.instrument)
@@ -371,6 +376,18 @@ class FeedLedger:
         if not self._can_repair or feed.channel != "trades" or feed.restarted or not feed.live:
             return False
         return feed.last_id is not None or feed.first_time is not None
+
+    @staticmethod
+    def _is_back(feed: _Feed) -> bool:
+        """Whether a feed's connection is up again that was lost in the gap that is open.
+
+        Then the gap waits for the next trade alone, or for the answer that nobody traded.
+        """
+        return feed.open is not None and feed.open.opened_at <= feed.lost < feed.since
+
+    def _open_stale(self, feed: _Feed, now: int) -> None:
+        if feed.open is None:
+            self._open(feed, "stale", now)
 
     @staticmethod
     def _quiet_answers(feed: _Feed) -> int:
@@ -420,8 +437,7 @@ class FeedLedger:
         feed = self._silent(instrument)
         if feed is None:
             return
-        if feed.open is None:
-            self._open(feed, "stale", now)
+        self._open_stale(feed, now)
         feed.misses = feed.misses or misses
 
     def _silent(self, instrument: str) -> _Feed | None:
@@ -430,8 +446,8 @@ class FeedLedger:
         if feed is None or feed.ended or feed.suspected < feed.since:
             return None
         # What misses trades has to be repaired: no answer of before is the end of that.
-        is_open_question = feed.open is None or (feed.open.cause == "stale" and not feed.misses)
-        return feed if is_open_question else None
+        is_just_stale = feed.open is not None and feed.open.cause == "stale" and not feed.misses
+        return feed if feed.open is None or is_just_stale or self._is_back(feed) else None
 
     def broke(self, instrument: str, cause: GapCause, now: int) -> None:
         """Open a gap on an instrument's book: its updates no longer chain or match."""

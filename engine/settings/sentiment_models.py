@@ -38,9 +38,11 @@ class EnsembleConfig(Section):
     what the members say; ``dynamic``: weights by kind of text (news or post, short or long)."""
     members: tuple[str, ...] = ()
     """Models; those that the parameters were fitted for where it is empty. Others need parameters
-    of their own (`calibrate_sentiment`), save for ``soft``."""
+    of their own (`calibrate_sentiment`), save for ``soft``. Without members and parameters texts
+    about stocks have members of their own."""
     parameters: FilePath = ""
-    """File that `calibrate_sentiment` wrote for an ensemble; the shipped one where it is empty."""
+    """File that `calibrate_sentiment` wrote for an ensemble that reads all texts; the shipped ones
+    where it is empty."""
 
     @field_validator("members")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
 from engine.errors import ConfigError
 from engine.settings.section import FilePath, JobSection, Section, Share
@@ -85,9 +85,22 @@ class TrainSentimentSection(JobSection):
     """Folder for the model, its report and the checkpoint; ``data_dir/models/NAME`` where it is
     not given. A run that was stopped goes on from its checkpoint."""
 
+    @field_validator("init", mode="before")
+    @classmethod
+    def _one_or_several(cls, init: object) -> object:
+        """Take a single path too, as engines that were started earlier recorded it."""
+        if isinstance(init, str):
+            return (init,) if init else ()
+        return init
+
     def require(self) -> None:
-        """Refuse a job without texts."""
+        """Refuse a job without texts, and keys that its model knows nothing of."""
         super().require()
+        if self.model != "minilm" and (self.init or self.teachers or self.hiding):
+            raise ConfigError(
+                f"init, teachers and hiding are for the model minilm, and model is {self.model}: "
+                "take them out"
+            )
         if not self.sets and not self.corpus:
             raise ConfigError(
                 "there is nothing to learn from: name files in sets, or set corpus to true"

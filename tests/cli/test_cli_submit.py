@@ -149,6 +149,12 @@ def test_portable_config_writes_out_paths_in_lists(tmp_path: Path) -> None:
     assert back.init == (str(tmp_path / "c.safetensors"),)
 
 
+@pytest.mark.parametrize(("given", "init"), [("", ()), ("a.safetensors", ("a.safetensors",))])
+def test_config_that_an_earlier_engine_recorded_is_taken(given: str, init: tuple[str]) -> None:
+    config = Config.model_validate({"train_sentiment": {"init": given}})
+    assert config.train_sentiment.init == init
+
+
 def test_portable_config_for_elsewhere_leaves_paths() -> None:
     config = load_job_config("import_candles", None, ["path=x.parquet"], {})
     assert portable(config)["import_candles"]["path"] == "x.parquet"

@@ -158,6 +158,81 @@ def test_answer_of_before_the_connection_was_lost_closes_nothing() -> None:
     assert (over.gap_id, over.repaired_at) == (opened.gap_id, None)
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_quiet_feed_whose_connection_is_back_is_asked_about_and_whole(counted: bool) -> None:
+    ledger = silent(counted=counted)
+    ledger.disconnected(T0 + 10 * S)
+    (opened,) = ledger.take_changes()
+    assert ledger.check_stale(T0 + 100 * S) == [], "nothing to ask about while it is down"
+    ledger.connected(T0 + 110 * S)
+    assert ledger.check_stale(T0 + 170 * S) == []
+    assert ledger.check_stale(T0 + 171 * S) == [BTC]
+    assert ledger.check_stale(T0 + 500 * S) == []
+    assert ledger.take_changes() == []
+    wanted = ledger.beyond(BTC, T0 + 172 * S)
+    assert wanted is not None
+    assert wanted.from_time == T0, "what came while it was down counts too"
+    ledger.nobody_traded(BTC, T0 + 172 * S, T0 + 173 * S)
+    (closed,) = ledger.take_changes()
+    assert (closed.gap_id, closed.cause, closed.how) == (
+        opened.gap_id, "disconnect", "nobody traded",
+    )  # fmt: skip
+    assert ledger.accept(trade(8, T0 + 200 * S, counted=counted))
+    assert ledger.take_changes() == []
+
+
+def test_feed_whose_connection_is_back_but_missed_trades_is_repaired_by_the_next_one() -> None:
+    ledger = silent(counted=False)
+    ledger.disconnected(T0 + 10 * S)
+    ledger.connected(T0 + 20 * S)
+    ledger.check_stale(T0 + 81 * S)
+    ledger.is_stale(BTC, T0 + 82 * S, misses=True)
+    assert ledger.check_stale(T0 + 500 * S) == []
+    ledger.accept(trade(9, T0 + 600 * S, counted=False))
+    *_, over = ledger.take_changes()
+    assert (over.cause, over.to_time, over.repaired_at) == ("disconnect", T0 + 600 * S, None)
+
+
+def test_stale_feed_that_loses_its_connection_is_asked_about_again() -> None:
+    ledger = silent()
+    ledger.check_stale(T0 + 61 * S)
+    ledger.is_stale(BTC, T0 + 62 * S, misses=False)
+    ledger.disconnected(T0 + 65 * S)
+    ledger.connected(T0 + 70 * S)
+    ledger.disconnected(T0 + 71 * S)
+    assert ledger.check_stale(T0 + 140 * S) == []
+    ledger.connected(T0 + 150 * S)
+    assert ledger.check_stale(T0 + 211 * S) == [BTC]
+    ledger.nobody_traded(BTC, T0 + 212 * S, T0 + 212 * S)
+    *_, closed = ledger.take_changes()
+    assert (closed.cause, closed.how) == ("stale", "nobody traded")
+
+
+def test_answer_of_before_the_connection_was_back_closes_nothing() -> None:
+    ledger = silent()
+    ledger.disconnected(T0 + 10 * S)
+    ledger.connected(T0 + 20 * S)
+    ledger.check_stale(T0 + 81 * S)
+    ledger.disconnected(T0 + 82 * S)
+    ledger.take_changes()
+    ledger.nobody_traded(BTC, T0 + 81 * S, T0 + 83 * S)
+    ledger.connected(T0 + 90 * S)
+    ledger.nobody_traded(BTC, T0 + 81 * S, T0 + 91 * S)
+    assert ledger.take_changes() == []
+    assert ledger.broken() == {(BTC, "trades"): "disconnect"}
+
+
+def test_quiet_feed_is_asked_about_soon_after_a_new_connection() -> None:
+    ledger = silent()
+    now = T0
+    for _ in range(3_000):
+        now += S
+        if ledger.check_stale(now):
+            ledger.nobody_traded(BTC, now, now)
+    ledger.connected(now)
+    assert ledger.check_stale(now + 61 * S) == [BTC]
+
+
 def test_trade_that_only_an_audit_brought_is_missing_from_the_stream() -> None:
     ledger = silent(counted=False)
     late = trade(8, T0 + 30 * S, counted=False)
@@ -228,6 +303,18 @@ async def test_stream_of_a_market_in_which_nobody_trades_is_not_stale(name: str)
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.4)
         assert it.sink.gaps[gaps:] == []
+
+
+@pytest.mark.parametrize("name", MARKETS)
+async def test_stream_that_is_back_in_a_quiet_market_is_whole_again(name: str) -> None:
+    async with watching(name, 20.0, 500) as it:
+        await it.sink.until(lambda: len(it.sink.ids) >= 3 and not it.sink.open_gaps)
+        it.venues.delist(name, MARKETS[name])
+        await asyncio.sleep(0.4)  # the last trades are on their way
+        it.venues.disconnect(name)
+        await it.sink.until(lambda: bool(it.sink.open_gaps))
+        await it.sink.until(lambda: not it.sink.open_gaps)
+        assert (it.sink.gaps[-1].cause, it.sink.gaps[-1].how) == ("disconnect", "nobody traded")
 
 
 async def test_stream_of_a_silent_market_is_stale_until_its_venue_is_back(

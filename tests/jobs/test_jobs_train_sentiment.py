@@ -13,6 +13,7 @@ from jobs_texts import emptied, home, job_config
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.sentiment.base import LABELS
+from engine.sentiment.encoder.adapter import Adapter
 from engine.store.client import Store
 from jobs.train_sentiment import main
 
@@ -99,8 +100,18 @@ def test_train_sentiment_begins_with_a_mean_and_hears_teachers(
     )  # fmt: skip
 
     assert summary.outcome == "done"
-    assert (second / "minilm.safetensors").exists()
-    assert first.exists()
+    begun = Adapter.load(first).fingerprint
+    notes = Adapter.load(second / "minilm.safetensors").notes
+    assert (notes["init"], notes["teachers"]) == ([begun, begun], [begun])
+    assert notes["settings"]["hiding"] == 0.1
+
+
+@pytest.mark.parametrize("key", ["init=a.safetensors", "teachers=[a.safetensors]", "hiding=0.1"])
+def test_train_sentiment_keys_of_minilm_are_refused_for_others(
+    store: Store, tmp_path: Path, key: str
+) -> None:
+    with pytest.raises(ConfigError, match="are for the model minilm"):
+        _config(store, tmp_path / "x.csv", tmp_path, "model=tfidf", key)
 
 
 def test_train_sentiment_model_that_learnt_nothing_is_refused_and_not_written(

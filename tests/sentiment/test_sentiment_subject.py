@@ -15,13 +15,14 @@ from engine.sentiment.ensemble.model import EnsembleModel
 from engine.sentiment.ensemble.parameters import STOCKS, EnsembleParameters, equal_members
 from engine.sentiment.ensemble.subject import StockWords, words_of
 from engine.sentiment.ensemble.subject_fitting import fit_stock_words
+from engine.sentiment.explanation import Explaining
 from engine.sentiment.probabilities import reading_of
 from engine.sentiment.registry import sentiment_model
 from engine.settings.sentiment import SentimentConfig
 from engine.settings.sentiment_models import EnsembleConfig
 
 UP, DOWN = (0.1, 0.2, 0.7), (0.7, 0.2, 0.1)
-WORDS = StockWords({"shares": 1.0, "apple": 0.5, "bitcoin": -2.0})
+WORDS = StockWords({"shares": 1.5, "apple": 0.5, "bitcoin": -2.0})
 SHARE, COIN, NEITHER = "Apple shares climb", "Bitcoin shares gains", "wagmi fam"
 
 
@@ -56,14 +57,21 @@ def test_subject_of_words_for_both_is_what_most_speaks_for():
     assert [WORDS.subject(text) for text in (SHARE, COIN)] == ["stocks", "coins"]
 
 
-@pytest.mark.parametrize("text", [NEITHER, "", "https://t.co/x", "🚀🚀", "株価が上がる"])
+NOTHING = (NEITHER, "", "https://t.co/x", "🚀🚀", "株価が上がる", "?", ".", "42", "gm", "HODL",
+           "bullish", "buy the dip", "whales accumulating", "to the moon")  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NOTHING)
 def test_subject_of_a_text_that_says_nothing_is_coins(text: str):
-    assert WORDS.subject(text) == "coins"
+    assert StockWords.shipped().subject(text) == "coins"
+
+
+def test_subject_of_a_text_that_says_little_is_coins():
+    assert WORDS.subject("Apple") == "coins"
 
 
 def test_subject_words_count_once_in_any_case():
-    said = words_of("Shares SHARES!! 4.5 70 https://x.io/shares https://y.io")
-    assert said == {"shares", "<number>", "<link>"}
+    assert words_of("Shares SHARES!! 4.5 70 https://x.io/apple www.y.io $BTC") == {"shares", "$btc"}
 
 
 def test_subject_table_with_a_line_that_is_none_is_refused():
@@ -82,12 +90,17 @@ def test_subject_fit_finds_what_tells_the_two_apart():
     assert abs(found.weights["after"]) < 0.5 * found.weights["shares"]
     assert found.subject("Shares of a bank") == "stocks"
     assert found == fit_stock_words(stocks, coins)
+    named = fit_stock_words(stocks, coins, ["bitcoin", "$wif", "shares"])
+    assert max(named.weights[name] for name in ("bitcoin", "$wif", "shares")) <= -3.0
+    assert named.weights["earnings"] == found.weights["earnings"]
 
 
 SUBJECTS: Mapping[str, tuple[str, ...]] = {
     "coins": (
         "Solana outage halts network", "SEC sues Coinbase", "my bags are heavy, wagmi",
         "Ether ETF sees record inflows", "$BTC to 100k", "this is going to zero",
+        "$WIF is breaking out", "$TAO up 10% today", "Kaspa falls", "Toncoin slides 5%",
+        "$BNB is massively undervalued imo",
     ),
     "stocks": (
         "$AAPL price target raised at Goldman", "Dow slips as Fed raises rates",
@@ -99,9 +112,8 @@ SUBJECTS: Mapping[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_shipped_words_tell_what_plain_texts_speak_of(subject: str):
     words = StockWords.shipped()
-    assert {text: words.subject(text) for text in SUBJECTS[subject]} == dict.fromkeys(
-        SUBJECTS[subject], subject
-    )
+    for text in SUBJECTS[subject]:
+        assert words.subject(text) == words.subject(f"{text} https://t.co/x") == subject, text
 
 
 def test_each_text_is_read_by_the_ensemble_for_its_subject_alone():
@@ -130,6 +142,16 @@ def test_coins_in_a_text_about_stocks_are_read_by_the_ensemble_for_coins():
     assert {name: one and one.label for name, one in found.items()} == {
         "BTC": "bullish", "ETH": "bullish",
     }  # fmt: skip
+
+
+def test_explanation_is_of_the_ensemble_that_read_the_whole():
+    stocks = Fixed("b-1", DOWN)
+    model = by_subject(Fixed("a-1", UP), stocks)
+    assert isinstance(model, Explaining)
+    assert [(one.word, one.weight) for one in model.explain(SHARE)] == [
+        ("Apple", 0.0), ("shares", 0.0), ("climb", 0.0),
+    ]  # fmt: skip
+    assert stocks.asked == [SHARE, " shares climb", "Apple  climb", "Apple shares "]
 
 
 def test_truncation_is_that_of_the_ensemble_that_reads():

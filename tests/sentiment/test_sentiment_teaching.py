@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from engine.sentiment.training.batches import (  # noqa: E402  (behind the check
     Batches,
     logits_of,
 )
-from engine.sentiment.training.loop import LoopSettings, Training  # noqa: E402
+from engine.sentiment.training.loop import Epoch, LoopSettings, Training  # noqa: E402
 from engine.sentiment.training.network import AdaptedEncoder  # noqa: E402
 from engine.sentiment.training.outcome import AdapterSettings, train_minilm  # noqa: E402
 from engine.sentiment.training.teaching import mean_adapter, opinions_of  # noqa: E402
@@ -100,6 +101,34 @@ def test_training_follows_opinions_against_labels_where_they_count_all(
     unseen = _examples(60, 2)
     found = logits_of(network, Batches(unseen, tokenizer, 16)).argmax(1)
     assert np.mean(found == _labels(unseen)) > 0.9
+
+
+def test_training_that_began_elsewhere_does_not_take_up_the_checkpoint(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    base, about = parts.encoder(), AdapterSettings(rank=4)
+    some, checked, folder = _examples(48), _examples(30, 1), tmp_path / "run"
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(epoch: Epoch) -> None:
+        raise Interrupted
+
+    def train(tell: Callable[[Epoch], None] = lambda epoch: None, seed: int = 5) -> list[int]:
+        seen: list[int] = []
+        train_minilm(
+            some, checked, SETTINGS, about, base, tokenizer, folder,
+            init=parts.adapter(seed=seed), tell=lambda one: (seen.append(one.number), tell(one)),
+        )  # fmt: skip
+        return seen
+
+    with pytest.raises(Interrupted):
+        train(stop)
+    assert train(seed=6) == [1, 2, 3], "another begin is another run"
+    with pytest.raises(Interrupted):
+        train(stop)
+    assert train() == [2, 3]
 
 
 def test_training_with_a_teacher_begun_elsewhere_goes_another_way(tokenizer: Tokenizer) -> None:

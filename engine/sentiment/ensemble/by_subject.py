@@ -9,6 +9,7 @@ from engine.domain.text import Mention
 from engine.sentiment.base import BoundedModel, TextSentiment
 from engine.sentiment.ensemble.model import EnsembleModel
 from engine.sentiment.ensemble.subject import StockWords
+from engine.sentiment.explanation import WordWeight, leave_one_out
 
 
 class SubjectEnsemble:
@@ -50,8 +51,12 @@ class SubjectEnsemble:
     def score_targets(
         self, text: str, mentions: Sequence[Mention]
     ) -> Mapping[str, TextSentiment | None]:
-        """Read a text once for each coin it names: whoever asks so asks about coins."""
+        """Read a text of several coins once for each: whoever asks so asks about coins."""
         return self._coins.score_targets(text, mentions)
+
+    def explain(self, text: str) -> list[WordWeight]:
+        """Return what each word did to the reading of the ensemble that read the whole."""
+        return leave_one_out(self._for(text), text)
 
     def truncates(self, text: str) -> bool:
         """Whether the text goes on behind what is read."""

@@ -4,9 +4,9 @@ The two are written about in different manners and labelled by different habits,
 ensemble has members of its own for stocks (`engine.sentiment.ensemble.by_subject`).
 
 The subject is told from the words alone, by a weight for each (`artifacts/stock_words.tsv`, a line
-``word<TAB>weight`` each, above 0 for stocks): a text is about stocks where the sum is above 0. One
-without a known word is about coins: those are what is watched here. How the weights are fitted:
-`engine.sentiment.ensemble.subject_fitting`.
+``word<TAB>weight`` each, above 0 for stocks): a text is about stocks where the sum is above
+`MARGIN`. One that says little either way is about coins: those are what is watched here. How the
+weights are fitted: `engine.sentiment.ensemble.subject_fitting`.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ Subject = Literal["coins", "stocks"]
 
 SHIPPED = "stock_words.tsv"
 
+RULE = 1
+"""Changes with what a word is and how weights are put together."""
+
+MARGIN = 1.0
+"""To take a text about coins for one about stocks is worse than the other way round."""
+
 MAX_CHARACTERS = 4_000
 """Longer texts are read up to here."""
 
-ANY_TEXT = "<any>"
-"""The word that every text has: what is said by saying nothing else."""
-
-_WORD = re.compile(r"(?P<link>https?://\S+)|(?P<number>\d[\d.,]*%?)|[$#@]?[A-Za-z][\w'’]*|[^\s\w!]")
+_LINK = re.compile(r"https?://\S+|www\.\S+|\bpic\.twitter\.com/\S+", re.IGNORECASE)
+_WORD = re.compile(r"[$#@]?[A-Za-z][\w'’]*")
 
 
 def words_of(text: str) -> frozenset[str]:
-    """Return the words of a text; all numbers are one, and all links; cries say nothing.
+    """Return the words of a text, tags and handles included; numbers, signs and links are none.
 
     Examples
     --------
     >>> sorted(words_of("$AAPL up 4.2% to $190! https://t.co/x"))
-    ['$', '$aapl', '<link>', '<number>', 'to', 'up']
+    ['$aapl', 'to', 'up']
     """
-    return frozenset(
-        f"<{match.lastgroup}>" if match.lastgroup else match.group().lower()
-        for match in _WORD.finditer(text[:MAX_CHARACTERS])
-    )
+    said = _LINK.sub(" ", text[:MAX_CHARACTERS])
+    return frozenset(match.group().lower() for match in _WORD.finditer(said))
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,11 @@ class StockWords:
 
     @cached_property
     def digest(self) -> str:
-        """Eight hexadecimal digits that change with any weight."""
-        return hashlib.sha256(repr(sorted(self.weights.items())).encode()).hexdigest()[:8]
+        """Eight hexadecimal digits that change with any weight, and with how they are used."""
+        whole = (RULE, MARGIN, MAX_CHARACTERS, sorted(self.weights.items()))
+        return hashlib.sha256(repr(whole).encode()).hexdigest()[:8]
 
     def subject(self, text: str) -> Subject:
         """Return what a text speaks of."""
-        known = [self.weights[word] for word in words_of(text) if word in self.weights]
-        said = math.fsum((*known, self.weights.get(ANY_TEXT, 0.0)))
-        return "stocks" if known and said > 0.0 else "coins"
+        said = math.fsum(self.weights.get(word, 0.0) for word in words_of(text))
+        return "stocks" if said > MARGIN else "coins"

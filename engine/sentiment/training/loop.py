@@ -119,6 +119,9 @@ class Training:
         ``cpu`` or ``cuda``.
     opinions
         What teachers say of the training examples: a row of probabilities for each.
+    origin
+        Says what the network began with and who its teachers are: a checkpoint of a run from
+        elsewhere is not taken up.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class Training:
         folder: Path | None = None,
         device: str = "cpu",
         opinions: npt.NDArray[np.float32] | None = None,
+        origin: str = "",
     ) -> None:
         self._network = network.to(device)
         self._threads = ThreadPoolExecutor(settings.threads)
@@ -145,8 +149,7 @@ class Training:
             self._parameters.values(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         self._class_weights = torch.tensor(settings.class_weights, device=device)
-        told = () if opinions is None else opinions.tobytes()
-        self.checkpoint = Checkpoint.of(folder, (settings, told), training, validation)
+        self.checkpoint = Checkpoint.of(folder, (settings, origin), training, validation)
         self._losses: list[float] = []
         self._epochs: list[Epoch] = []
         self._best: State = {}

@@ -96,7 +96,11 @@ def train_minilm(
         _begin_with(network, init, about.rank)
     texts = [one.text for one in training]
     opinions = opinions_of(teachers, base, tokenizer, texts) if teachers else None
-    run = Training(network, training, validation, tokenizer, settings, folder, device, opinions)
+    begun = [one.fingerprint for one in ([init] if init else [])]
+    origin = repr((about, begun, [one.fingerprint for one in teachers]))
+    run = Training(
+        network, training, validation, tokenizer, settings, folder, device, opinions, origin
+    )
     trained = run.run(tell)
     network.load_state_dict(trained.state, strict=False)
     logits = logits_of(network, Batches(validation, tokenizer, settings.batch), device)

@@ -77,6 +77,7 @@ def _minilm(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Te
     )
     base, tokenizer = base_encoder(), Tokenizer()
     begun = [Adapter.load(Path(path)) for path in section.init]
+    teachers = [Adapter.load(Path(path)) for path in section.teachers]
     outcome = train_minilm(
         parts.training,
         parts.validation,
@@ -87,8 +88,13 @@ def _minilm(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Te
         folder,
         device_of(section.device),
         mean_adapter(begun) if begun else None,
-        [Adapter.load(Path(path)) for path in section.teachers],
-        {"texts": _counts(parts.training), "settings": asdict(settings)},
+        teachers,
+        {
+            "texts": _counts(parts.training),
+            "settings": asdict(settings),
+            "init": [one.fingerprint for one in begun],
+            "teachers": [one.fingerprint for one in teachers],
+        },
         lambda _: tell(),
     )
     path = folder / "minilm.safetensors"

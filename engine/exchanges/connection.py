@@ -170,13 +170,17 @@ class Connection:
         self._is_silent = False
         self._clock = asyncio.get_running_loop().time
 
-    async def run(self, opened: Callable[[], None]) -> str:
+    async def run(
+        self, opened: Callable[[], None], subscribed: Callable[[], None] = lambda: None
+    ) -> str:
         """Hold the connection to its end and return, in words, why it ended.
 
         Parameters
         ----------
         opened
             Called when the socket is up.
+        subscribed
+            Called when all feeds were asked for; of a recording they are not.
 
         Raises
         ------
@@ -203,7 +207,7 @@ class Connection:
                 self._socket.attach(self._received)
                 if self._paused:
                     self._socket.pause()
-                await self._serve(self._socket)
+                await self._serve(self._socket, subscribed)
                 return self._why(self._socket)
         except TimeoutError:
             return f"no answer within {_OPEN_TIMEOUT_S:.0f} s"
@@ -245,12 +249,11 @@ class Connection:
             self.first_data = now
         self._take(messages)
 
-    async def _serve(self, socket: _FrameSocket) -> None:
+    async def _serve(self, socket: _FrameSocket, subscribed: Callable[[], None]) -> None:
         beside: list[asyncio.Task[None]] = []
         if not self._stamped:
-            beside = [
-                asyncio.create_task(work) for work in (self._send(), self._ping(), self._watch())
-            ]
+            works = (self._send(subscribed), self._ping(), self._watch())
+            beside = [asyncio.create_task(work) for work in works]
         try:
             await socket.wait_closed()
         finally:
@@ -272,7 +275,7 @@ class Connection:
             self.oversized = sent.reason or "message too large"
         return f"connection closed: {error}"
 
-    async def _send(self) -> None:
+    async def _send(self, subscribed: Callable[[], None]) -> None:
         pause_s = 1 / self._exchange.limits.messages_per_second
         messages = self._exchange.subscribe(self._instruments, self._channels)
         with contextlib.suppress(ConnectionClosed):
@@ -280,6 +283,7 @@ class Connection:
                 await self._send_one(message)
                 await asyncio.sleep(pause_s)
             self.subscribed_at = self._clock()
+            subscribed()
             while True:
                 await self._send_one(await self._outbox.get())
                 await asyncio.sleep(pause_s)

@@ -336,7 +336,7 @@ class FeedLedger:
                 self._open(feed, "disconnect", now)
 
     def connected(self, now: int) -> None:
-        """Count silence from now: the socket is up."""
+        """Count silence from now: the socket is up, or has been asked for all feeds."""
         for feed in self._feeds.values():
             feed.since = max(feed.since, now)
             feed.quiet_answers = 0  # what was quiet before may be cut off now
@@ -427,10 +427,11 @@ class FeedLedger:
     def nobody_traded(self, instrument: str, asked_at: int, now: int) -> None:
         """Take the answer that a silent feed is just quiet: its silence counts from there."""
         feed = self._silent(instrument)
-        if feed is not None:
-            self._close(feed, asked_at, now, "nobody traded")  # where the answer came late
-            feed.since = feed.asked = max(feed.suspected + 1, asked_at)
-            feed.quiet_answers = min(feed.quiet_answers + 1, MOST_QUIET_ANSWERS)
+        if feed is None or asked_at < feed.suspected:
+            return  # something came or broke since, or this answers the question before
+        self._close(feed, asked_at, now, "nobody traded")  # where the answer came late
+        feed.since = feed.asked = max(feed.suspected + 1, asked_at)
+        feed.quiet_answers = min(feed.quiet_answers + 1, MOST_QUIET_ANSWERS)
 
     def is_stale(self, instrument: str, now: int, *, misses: bool) -> None:
         """Take the answer that a silent feed misses trades, or that the venue cannot tell."""
@@ -438,7 +439,9 @@ class FeedLedger:
         if feed is None:
             return
         self._open_stale(feed, now)
-        feed.misses = feed.misses or misses
+        if misses:
+            # The next trade ends the gap and has it repaired; no later answer closes it.
+            feed.misses, feed.lost = True, 0
 
     def _silent(self, instrument: str) -> _Feed | None:
         """Return a feed that was asked about, if nothing has come or broken since."""

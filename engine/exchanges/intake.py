@@ -208,8 +208,14 @@ class Intake:
 
     def broke_off(self) -> None:
         """Take note that the connection before ended sooner than its successor took over."""
-        self.ledger.disconnected(self.now())
+        now = self.now()
+        self.ledger.disconnected(now)
+        self.ledger.connected(now + 1)  # the successor is up
         self._collect_gaps()
+
+    def subscribed(self) -> None:
+        """Take note that a connection has asked for all its feeds: silence counts from now."""
+        self.ledger.connected(self.now())
 
     @property
     def bad(self) -> int:

@@ -398,6 +398,7 @@ class Mender:
             intake.answered(instrument, asked_at, traded=True)
         elif fetched.problem:
             intake.answered(instrument, asked_at, traded=None)
+            return LATER_S
         elif intake.ledger.unheld(instrument, fetched.trades):
             return SETTLED_NS / NS_PER_S
         else:

@@ -366,7 +366,7 @@ class StreamLoop:
         self._open[connection] = line
         if is_primary:
             self._primary = connection, line
-        task = asyncio.create_task(connection.run(self._opened))
+        task = asyncio.create_task(connection.run(self._opened, self._intake.subscribed))
         task.add_done_callback(partial(self._over, connection))
         return connection, task
 

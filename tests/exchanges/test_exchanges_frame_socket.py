@@ -55,7 +55,9 @@ async def test_messages_come_whole_and_pings_are_answered_however_bytes_come(pie
     async with server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         connection = Connection(exchange("kraken"), url, [], [], taken.extend, silence_s=30)
-        why = await connection.run(lambda: None)
+        steps = list[str]()
+        why = await connection.run(lambda: steps.append("up"), lambda: steps.append("subscribed"))
+    assert steps == ["up", "subscribed"]
     assert taken == MESSAGES
     assert "1000 (OK) over" in why
     answer = bytes(heard)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import pytest
 from exchanges_fakes import MARKETS, QUICK, RememberingSink
 
-from engine.clock import NS_PER_S, SystemClock
+from engine.clock import NS_PER_S, DataClock, SystemClock
 from engine.config import ExchangeConfig, SimulatorConfig
-from engine.domain.market import Trade
+from engine.domain.market import Gap, Trade
 from engine.errors import VenueError
 from engine.exchanges import repair
 from engine.exchanges.base import RestRequest
 from engine.exchanges.feeds import ANSWER_PATIENCE_NS, FeedLedger
+from engine.exchanges.intake import Intake
 from engine.exchanges.registry import exchange
 from engine.exchanges.rest import RestClient
 from engine.exchanges.stream import StreamLoop
@@ -181,12 +182,32 @@ def test_quiet_feed_whose_connection_is_back_is_asked_about_and_whole(counted: b
     assert ledger.take_changes() == []
 
 
+def test_quiet_feed_whose_connection_broke_in_a_rotation_is_asked_about() -> None:
+    ledger, adapter = silent(), exchange("binance")
+    adapter.track([BTC])
+    clock, config = DataClock(T0 + 10 * S), ExchangeConfig(channels=("trades",))
+    intake = Intake(adapter, [BTC], config, clock, ledger, None, stamped=False)
+    intake.broke_off()  # the successor is up, and may not have subscribed yet
+    clock.advance(T0 + 30 * S)
+    intake.subscribed()
+    assert ledger.check_stale(T0 + 90 * S) == []
+    assert ledger.check_stale(T0 + 91 * S) == [BTC]
+    ledger.nobody_traded(BTC, T0 + 92 * S, T0 + 92 * S)
+    (opened,) = (note for note in intake.notes if isinstance(note, Gap))
+    (closed,) = ledger.take_changes()
+    assert (opened.cause, closed.gap_id, closed.how) == (
+        "disconnect", opened.gap_id, "nobody traded",
+    )  # fmt: skip
+
+
 def test_feed_whose_connection_is_back_but_missed_trades_is_repaired_by_the_next_one() -> None:
     ledger = silent(counted=False)
     ledger.disconnected(T0 + 10 * S)
     ledger.connected(T0 + 20 * S)
     ledger.check_stale(T0 + 81 * S)
     ledger.is_stale(BTC, T0 + 82 * S, misses=True)
+    ledger.nobody_traded(BTC, T0 + 90 * S, T0 + 90 * S)
+    assert ledger.broken() == {(BTC, "trades"): "disconnect"}, "no later answer unsays it"
     assert ledger.check_stale(T0 + 500 * S) == []
     ledger.accept(trade(9, T0 + 600 * S, counted=False))
     *_, over = ledger.take_changes()
@@ -218,8 +239,12 @@ def test_answer_of_before_the_connection_was_back_closes_nothing() -> None:
     ledger.nobody_traded(BTC, T0 + 81 * S, T0 + 83 * S)
     ledger.connected(T0 + 90 * S)
     ledger.nobody_traded(BTC, T0 + 81 * S, T0 + 91 * S)
-    assert ledger.take_changes() == []
+    assert ledger.check_stale(T0 + 151 * S) == [BTC]
+    ledger.nobody_traded(BTC, T0 + 81 * S, T0 + 152 * S)
+    assert ledger.take_changes() == [], "that was the question before"
     assert ledger.broken() == {(BTC, "trades"): "disconnect"}
+    ledger.nobody_traded(BTC, T0 + 152 * S, T0 + 153 * S)
+    assert [gap.how for gap in ledger.take_changes()] == ["nobody traded"]
 
 
 def test_quiet_feed_is_asked_about_soon_after_a_new_connection() -> None:

@@ -7,7 +7,7 @@ knowledge in a neural network (2015).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,20 +36,22 @@ def mean_adapter(adapters: Sequence[Adapter]) -> Adapter:
         Where their ranks differ.
     """
     first = adapters[0]
-
-    def mean(part: Callable[[Adapter], Array]) -> Array:
-        parts = [part(each) for each in adapters]
-        if len({each.shape for each in parts}) > 1:
-            raise ConfigError("init names adapters of different ranks: name those of one rank")
-        found: Array = np.mean(parts, axis=0).astype(np.float32)
-        return found
-
     return replace(
         first,
-        changes={name: mean(lambda each, name=name: each.changes[name]) for name in first.changes},  # type: ignore[misc]
-        marks=mean(lambda each: each.marks),
-        head=Linear(mean(lambda each: each.head.weight), mean(lambda each: each.head.bias)),
+        changes={name: _mean([each.changes[name] for each in adapters]) for name in first.changes},
+        marks=_mean([each.marks for each in adapters]),
+        head=Linear(
+            _mean([each.head.weight for each in adapters]),
+            _mean([each.head.bias for each in adapters]),
+        ),
     )
+
+
+def _mean(parts: Sequence[Array]) -> Array:
+    if len({each.shape for each in parts}) > 1:
+        raise ConfigError("init names adapters of different ranks: name those of one rank")
+    found: Array = np.mean(parts, axis=0).astype(np.float32)
+    return found
 
 
 def opinions_of(

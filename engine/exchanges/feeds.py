@@ -448,7 +448,8 @@ class FeedLedger:
         feed = self._trades.get(instrument)
         if feed is None or feed.ended or feed.suspected < feed.since:
             return None
-        # What misses trades has to be repaired: no answer of before is the end of that.
+        # What misses trades has to be repaired; what a lost connection may have missed is open to
+        # an answer once it is back.
         is_just_stale = feed.open is not None and feed.open.cause == "stale" and not feed.misses
         return feed if feed.open is None or is_just_stale or self._is_back(feed) else None
 

@@ -118,3 +118,12 @@ def ended(gap: Gap, now: int) -> Gap:
         repaired_at=max(now, gap.opened_at),
         how="restarted",
     )
+
+
+def unanswerable(gap: Gap, successor: str) -> Gap:
+    """Return a gap of an instrument whose symbol names another one now, with that as the reason.
+
+    Whoever asked the venue by the symbol would get trades of `successor`.
+    """
+    reason = f"its symbol names {successor} now, so {gap.exchange} cannot be asked for it"
+    return msgspec.structs.replace(gap, problem=gap.problem or reason)

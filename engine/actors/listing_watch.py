@@ -109,11 +109,11 @@ class ListingWatch:
             )
         )
 
-    def reused(self, instruments: Iterable[str]) -> set[str]:
-        """Return those of some instruments whose symbol names another one now."""
+    def reused(self, instruments: Iterable[str]) -> dict[str, str]:
+        """Return those of some instruments whose symbol names another one now -> which."""
         newest = current(self._known or ())
         return {
-            name
+            name: row.instrument
             for name in instruments
             if (row := newest.get(first_generation(name))) is not None and row.instrument != name
         }

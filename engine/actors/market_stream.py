@@ -17,7 +17,7 @@ from engine.actors.frame_rate import FrameRate
 from engine.actors.gap_book import GapBook
 from engine.actors.history import History, Taken
 from engine.actors.late_candles import LateCandles
-from engine.actors.left_gaps import ended, left_endings, left_holes
+from engine.actors.left_gaps import ended, left_endings, left_holes, unanswerable
 from engine.actors.listing_watch import ListingWatch, named_now
 from engine.actors.top_sampler import TopSampler
 from engine.actors.wiring import VenueEndpoint, Wiring, own_address
@@ -243,12 +243,17 @@ class MarketStream(EngineActor):
             ends = {each: self._listings.ended_at(each) for each in self._ended}
             last = self._taken.last_trades
             found += await asyncio.to_thread(left_endings, self._store, name, last, ends, now)
-        for gap in found:
-            await self._gaps.take(gap)
-        # What a symbol named before cannot be asked for by it any more.
-        reused = self._listings.reused(mine) if self._listings is not None else set()
         over = [gap for gap in left if gap.to_time is not None and gap.instrument in mine]
-        self._left = [gap for gap in (*over, *found) if gap.instrument not in reused]
+        # What a symbol named before cannot be asked for by it any more.
+        reused = self._listings.reused(mine) if self._listings is not None else {}
+        gaps = [
+            unanswerable(gap, reused[gap.instrument]) if gap.instrument in reused else gap
+            for gap in (*over, *found)
+        ]
+        for gap in gaps:
+            if gap not in over:
+                await self._gaps.take(gap)
+        self._left = [gap for gap in gaps if gap.instrument not in reused]
 
     async def run(self) -> None:
         """Connect, and stream until drained."""

@@ -121,7 +121,7 @@ class _Feed:
     """`complete_to` when the last trades before a delisting were asked for, and whether the
     delisting was certain."""
     leaving: Gap | None = None
-    """The gap of that question, while it is not answered."""
+    """The gap of that question; closed where REST has answered it."""
     lost: int = 0
     """When its connection was last lost."""
     suspected: int = 0
@@ -226,8 +226,10 @@ class FeedLedger:
         """Have an instrument's last trades looked for: it does not trade, or is not listed.
 
         No trade that follows can show that one is missing, so REST is asked: once behind each
-        last trade, and once more when it is certain that no other will come, for a venue may take
-        a symbol from its list before its trading ends.
+        last trade; again where the connection was lost since; and once more when it is certain
+        that no other will come, for a venue may take a symbol from its list before its trading
+        ends. An end that becomes known without a new question ends the gap of the last one, too:
+        what listened heard no trade since.
 
         Parameters
         ----------
@@ -245,12 +247,25 @@ class FeedLedger:
             return
         asked_for, was_final = feed.closing
         if asked_for == feed.complete_to and (was_final or not is_final):
-            return
+            answered = feed.leaving
+            if was_final or answered is None or answered.repaired_at is None:
+                return
+            # While a connection is down, the question would have to be asked again.
+            is_due = feed.since > feed.lost or ended_at is not None
+            if feed.lost < answered.opened_at or not is_due:
+                self._reach_end(feed, answered, ended_at, now)
+                return
         feed.closing = feed.complete_to, is_final
         feed.leaving = delisting_gap(
             self._exchange, instrument, feed.last_id, feed.complete_to, ended_at, now
         )
         self.changes.append(feed.leaving)
+
+    def _reach_end(self, feed: _Feed, answered: Gap, ended_at: int | None, now: int) -> None:
+        """Have an answered question reach to the end of the listing, once that is known."""
+        if ended_at is not None and ended_at > (answered.to_time or 0):
+            feed.leaving = msgspec.structs.replace(answered, to_time=ended_at, repaired_at=now)
+            self.changes.append(feed.leaving)
 
     def stays(self, instrument: str, now: int) -> None:
         """Take note that an instrument trades, though it had seemed to leave.
@@ -261,17 +276,17 @@ class FeedLedger:
         if feed is None:
             return
         feed.closing = (None, False)
-        if feed.leaving is not None:
+        if feed.leaving is not None and feed.leaving.repaired_at is None:
             self.changes.append(
                 msgspec.structs.replace(feed.leaving, repaired_at=now, how="listed again")
             )
-            feed.leaving = None
+        feed.leaving = None
 
     def repaired(self, gap: Gap) -> None:
-        """Take note that somebody has fetched all of a gap's trades."""
+        """Take note of a gap that is closed: somebody has fetched all of its trades."""
         feed = self._trades.get(gap.instrument)
         if feed is not None and feed.leaving is not None and feed.leaving.gap_id == gap.gap_id:
-            feed.leaving = None
+            feed.leaving = gap
 
     def revive(self, instrument: str, now: int) -> None:
         """Expect data of an instrument again: its delisting was taken back.

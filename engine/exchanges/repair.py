@@ -318,7 +318,6 @@ class Mender:
         number = intake.fill(gap, fetched.trades)
         self._count(number)
         if not fetched.problem and self._waiting.pop(gap.gap_id, None) is not None:
-            intake.ledger.repaired(gap)
             self._close(gap, wanted, fetched.trades, number)
         return fetched.problem
 
@@ -334,6 +333,7 @@ class Mender:
         closed = msgspec.structs.replace(
             gap, repaired_at=self._intake.now(), how=UNUSED_IDS if whole else how, problem=""
         )
+        self._intake.ledger.repaired(closed)
         self._intake.note(closed)
         for low, high in [] if whole else unused:
             self._intake.note(

@@ -243,7 +243,8 @@ async def test_watch_names_what_configured_instruments_were_called_and_are_no_mo
     await watching.look()
     assert watching.left(configured) == ("FTT-USDT", "LUNA-USDT")
     assert watching.left(["BTC-USDT"]) == ()
-    assert watching.reused(["LUNA-USDT", "LUNA~2-USDT", "FTT-USDT", "NO-USDT"]) == {"LUNA-USDT"}
+    reused = watching.reused(["LUNA-USDT", "LUNA~2-USDT", "FTT-USDT", "NO-USDT"])
+    assert reused == {"LUNA-USDT": "LUNA~2-USDT"}
     assert watching.ended_at("FTT-USDT") == NOW + SKEW_NS
     assert watching.ended_at("LUNA-USDT") == NOW - 85 * NS_PER_S, "its symbol was used again"
     assert watching.ended_at("LUNA~2-USDT") is None

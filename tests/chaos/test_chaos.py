@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 from chaos_world import ChaosWorld, until
 
-from engine.clock import NS_PER_S, SystemClock
+from engine.clock import NS_PER_S, SKEW_NS, SystemClock
 from engine.store.completeness import Selection, verify
 
 pytestmark = [pytest.mark.ray, pytest.mark.chaos, pytest.mark.timeout(600)]
@@ -168,8 +168,13 @@ def test_chaos_reused_ticker_is_another_instrument(world: ChaosWorld) -> None:
     world.venues.order("delist", exchange="okx", instrument="ETH-USDT")
     # A stall may have swallowed the last trades, and no later one will show it.
     until("its last trades are there", lambda: are_closed(world, "ETH-USDT", "delisting"))
-    # The list is looked at once more: a late trade behind them has them asked for again.
-    wait(8.0)
+    # What is lost between the last question and the next listing nobody can ask for any more.
+    world.venues.order("calm")
+    until("okx is up", lambda: world.report("stream-okx-0").details["connected"] is True)
+    # The list is looked at some times more: a late trade behind them, or a connection that was
+    # lost meanwhile, has them asked for again; and the symbol is used again late enough for the
+    # last question not to cover its new begin.
+    wait(SKEW_NS / NS_PER_S + 2.0)
     until("its last trades are there", lambda: are_closed(world, "ETH-USDT", "delisting"))
     world.venues.order("relist", exchange="okx", instrument="ETH-USDT")
     wait(8.0)

@@ -145,6 +145,64 @@ def test_ledger_certain_delisting_has_the_last_trades_looked_for_once_more() -> 
     assert [gap.opened_at for gap in ledger.take_changes()] == [NOW, NOW + 2 * S]
 
 
+def answered(ledger: FeedLedger) -> Gap:
+    """Return the gap that is being asked about, answered."""
+    (gap,) = ledger.take_changes()
+    closed = msgspec.structs.replace(gap, repaired_at=gap.opened_at + S, how="nothing missed")
+    ledger.repaired(closed)
+    return closed
+
+
+def test_ledger_symbol_that_is_used_again_long_after_ends_the_answered_gap() -> None:
+    ledger = ledger_with(trade(9))
+    ledger.leaves(OLD, None, NOW)
+    closed = answered(ledger)
+    begun = NOW + 30 * S
+    for _ in range(2):
+        ledger.leaves(OLD, begun, NOW + 31 * S)
+    (longer,) = ledger.take_changes()
+    assert longer == msgspec.structs.replace(closed, to_time=begun, repaired_at=NOW + 31 * S)
+
+
+def test_ledger_end_that_the_question_covers_changes_nothing() -> None:
+    ledger = ledger_with(trade(9))
+    ledger.leaves(OLD, None, NOW)
+    ledger.leaves(OLD, NOW + 30 * S, NOW + 31 * S)
+    answered(ledger)  # the only change: while it is not answered nothing is known
+    ledger.leaves(OLD, NOW + 5 * S, NOW + 32 * S)
+    assert ledger.take_changes() == []
+
+
+def test_ledger_connection_lost_since_the_question_has_it_asked_again() -> None:
+    ledger = ledger_with(trade(9))
+    ledger.leaves(OLD, None, NOW + S)
+    answered(ledger)
+    ledger.disconnected(NOW + 2 * S)
+    ledger.take_changes()
+    ledger.leaves(OLD, None, NOW + 3 * S)
+    assert ledger.take_changes() == [], "it would have to be asked again once it is back"
+    ledger.connected(NOW + 4 * S)
+    ledger.leaves(OLD, None, NOW + 5 * S)
+    ledger.leaves(OLD, None, NOW + 6 * S)
+    assert answered(ledger).opened_at == NOW + 5 * S
+    ledger.disconnected(NOW + 7 * S)
+    ledger.take_changes()
+    ledger.leaves(OLD, NOW + 8 * S, NOW + 9 * S)
+    (last,) = ledger.take_changes()
+    assert (last.to_time, last.repaired_at) == (NOW + 8 * S, None), "nobody listened to its end"
+
+
+def test_ledger_certain_delisting_is_asked_about_no_more_whatever_breaks() -> None:
+    ledger = ledger_with(trade(9))
+    ledger.leaves(OLD, NOW + S, NOW + S, is_final=True)
+    answered(ledger)
+    ledger.end(OLD, NOW + S)
+    ledger.disconnected(NOW + 2 * S)
+    ledger.connected(NOW + 3 * S)
+    ledger.leaves(OLD, NOW + S, NOW + 5 * S, is_final=True)
+    assert ledger.take_changes() == []
+
+
 def test_ledger_instrument_that_stays_after_all_needs_no_last_trades() -> None:
     ledger = ledger_with(trade(9))
     ledger.leaves(OLD, None, NOW)
@@ -157,8 +215,7 @@ def test_ledger_instrument_that_stays_after_all_needs_no_last_trades() -> None:
         NOW + S,
     )
     ledger.leaves(OLD, None, NOW + 3 * S)
-    (again,) = ledger.take_changes()
-    ledger.repaired(again)
+    answered(ledger)
     ledger.stays(OLD, NOW + 4 * S)
     assert ledger.take_changes() == [], "it was fetched"
 

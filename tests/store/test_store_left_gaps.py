@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from store_samples import HOUR, T0, trade, uncounted
 
-from engine.actors.left_gaps import LOOK_BACK_NS, ended, left_endings, left_holes
+from engine.actors.left_gaps import LOOK_BACK_NS, ended, left_endings, left_holes, unanswerable
 from engine.clock import SKEW_NS
 from engine.domain.market import UNUSED_IDS, Gap
 from engine.exchanges.feeds import delisting_gap
@@ -105,3 +105,11 @@ def test_left_endings_that_were_told_are_not_told_again(store: Store, last: int)
     assert len(left_endings(store, "binance", {"BTC-USDT": (7, last)}, told_early, NOW)) == 1
     later = {"BTC-USDT": (9, T0 + 10)}
     assert [each.from_sequence for each in left_endings(store, "binance", later, ends, NOW)] == [10]
+
+
+def test_unanswerable_gap_says_what_its_symbol_names_now() -> None:
+    gap = unanswerable(told(3, 5), "LUNA~2-USDT")
+    assert gap.problem.startswith("its symbol names LUNA~2-USDT now, so ")
+    assert gap.repaired_at is None
+    busy = told(3, 5, problem="the venue keeps 60 trades")
+    assert unanswerable(busy, "LUNA~2-USDT") == busy, "what was found out first stays"

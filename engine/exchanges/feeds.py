@@ -394,11 +394,16 @@ class FeedLedger:
 
     @staticmethod
     def _is_back(feed: _Feed) -> bool:
-        """Whether a feed's connection is up again that was lost in the gap that is open.
+        """Whether a feed has a new connection since the gap that is open, or its last question.
 
         Then the gap waits for the next trade alone, or for the answer that nobody traded.
         """
-        return feed.open is not None and feed.open.opened_at <= feed.lost < feed.since
+        gap = feed.open
+        if gap is None:
+            return False
+        if gap.opened_at <= feed.lost < feed.since:
+            return True
+        return gap.cause == "stale" and not feed.misses and feed.suspected < feed.since
 
     def _open_stale(self, feed: _Feed, now: int) -> None:
         if feed.open is None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ import numpy as np
 from engine.config import SimulatorConfig
 from engine.simulator.draws import Stream, generator
 from engine.simulator.listing import ASSETS, Asset
-from engine.simulator.planted import DAY_NS, MARKET_WIDE, TextDraws, TextProcess
+from engine.simulator.planted import DAY_NS, MARKET_WIDE, TextProcess
 
+Kind = Literal["news", "post"]
 Tone = Literal["bullish", "neutral", "bearish"]
 
 
@@ -47,7 +49,7 @@ class TextEvent(NamedTuple):
     """When it was published, UTC nanoseconds."""
     base: str | None
     """Base currency it is about; None for the whole market."""
-    kind: Literal["news", "post"]
+    kind: Kind
     author: str
     title: str
     """The headline; for a post its whole text."""
@@ -76,26 +78,37 @@ class NewsProcess:
         self.epoch_ns = config.epoch_ns
         self.draws = TextProcess(config, config.epoch_ns - config.epoch_ns % DAY_NS)
 
-    def texts(self, start_ns: int, end_ns: int) -> list[TextEvent]:
-        """Return the texts published in ``[start_ns, end_ns)``, oldest first."""
-        start_ns = max(start_ns, self.epoch_ns)
-        found = []
-        for day in self._days(start_ns, end_ns):
-            drawn = self.draws.day(day)
-            first, last = np.searchsorted(drawn.time_ns, (start_ns, end_ns)).tolist()
-            found += [self._render(day, number, drawn) for number in range(first, last)]
-        return found
+    def texts(
+        self, start_ns: int, end_ns: int, kind: Kind | None = None, count: int | None = None
+    ) -> list[TextEvent]:
+        """Return the texts published in ``[start_ns, end_ns)``, oldest first.
 
-    def latest(self, end_ns: int, count: int, kind: Literal["news", "post"]) -> list[TextEvent]:
+        Parameters
+        ----------
+        start_ns, end_ns
+            UTC nanoseconds.
+        kind
+            Only these; None for all.
+        count
+            At most so many, the oldest; None for all.
+        """
+        start_ns = max(start_ns, self.epoch_ns)
+        places = (
+            (day, number)
+            for day in self._days(start_ns, end_ns)
+            for number in self._numbers(day, start_ns, end_ns, kind)
+        )
+        # Words take most of the time: only of what is asked for.
+        return [self._render(*place) for place in islice(places, count)]
+
+    def latest(self, end_ns: int, count: int, kind: Kind) -> list[TextEvent]:
         """Return the last `count` texts of a kind before `end_ns`, oldest first."""
-        found: list[TextEvent] = []
-        for day in reversed(self._days(self.epoch_ns, end_ns)):
-            start = self.draws.first_day_ns + day * DAY_NS
-            texts = self.texts(start, min(end_ns, start + DAY_NS))
-            found = [text for text in texts if text.kind == kind] + found
-            if len(found) >= count:
-                break
-        return found[-count:] if count else []
+        places = (
+            (day, number)
+            for day in reversed(self._days(self.epoch_ns, end_ns))
+            for number in reversed(self._numbers(day, self.epoch_ns, end_ns, kind))
+        )
+        return [self._render(*place) for place in islice(places, count)][::-1]
 
     def mood(self, day: int) -> int:
         """Return a Fear & Greed value for a day since the epoch's: 50 plus its texts' mean tone.
@@ -112,11 +125,22 @@ class NewsProcess:
         first = (start_ns - self.draws.first_day_ns) // DAY_NS
         return range(first, (end_ns - 1 - self.draws.first_day_ns) // DAY_NS + 1)
 
-    def _render(self, day: int, number: int, drawn: TextDraws) -> TextEvent:
+    def _numbers(self, day: int, start_ns: int, end_ns: int, kind: Kind | None) -> list[int]:
+        """Return the places in a day of its texts of a time and kind, in order."""
+        drawn = self.draws.day(day)
+        first, last = np.searchsorted(drawn.time_ns, (start_ns, end_ns)).tolist()
+        if kind is None:
+            return list(range(first, last))
+        is_wanted = drawn.is_news[first:last] == (kind == "news")
+        numbers: list[int] = (first + np.flatnonzero(is_wanted)).tolist()
+        return numbers
+
+    def _render(self, day: int, number: int) -> TextEvent:
+        drawn = self.draws.day(day)
         rng = generator(self._config.seed, Stream.WORDS, day, number)
         place, tone = int(drawn.asset[number]), float(drawn.tone[number])
         asset = None if place == MARKET_WIDE else ASSETS[place]
-        kind: Literal["news", "post"] = "news" if drawn.is_news[number] else "post"
+        kind: Kind = "news" if drawn.is_news[number] else "post"
         title, body = _words(rng, asset, kind, _class_of(tone))
         identity = f"{self._config.seed}/{self.epoch_ns}/{day}/{number}"
         reach = float(rng.pareto(1.2)) * 4.0

@@ -52,8 +52,7 @@ class NewsFeed:
         if since is None:
             texts = self._news.latest(end, LATEST_HEADLINES, "news")
         else:
-            texts = [text for text in self._news.texts(since, end) if text.kind == "news"]
-            texts = texts[:MAX_HEADLINES]
+            texts = self._news.texts(since, end, "news", MAX_HEADLINES)
         items = "".join(_item(text) for text in reversed(texts))
         body = (
             '<?xml version="1.0" encoding="UTF-8"?><rss version="2.0"><channel>'
@@ -75,7 +74,7 @@ class NewsFeed:
         if since is None:
             posts, rest = self._news.latest(end, limit, "post"), False
         else:
-            found = [text for text in self._news.texts(since, end) if text.kind == "post"]
+            found = self._news.texts(since, end, "post", limit + 1)
             posts, rest = found[:limit], len(found) > limit
         following = str(posts[-1].time_ns + 1) if rest else None
         return web.json_response({"data": [_post(text) for text in posts], "next": following})

@@ -247,6 +247,22 @@ def test_answer_of_before_the_connection_was_back_closes_nothing() -> None:
     assert [gap.how for gap in ledger.take_changes()] == ["nobody traded"]
 
 
+def test_stale_feed_whose_question_a_rotation_overtook_is_asked_about_again() -> None:
+    ledger = silent()
+    ledger.check_stale(T0 + 61 * S)
+    ledger.check_stale(T0 + 61 * S + ANSWER_PATIENCE_NS + 1)
+    (opened,) = ledger.take_changes()
+    ledger.connected(T0 + 100 * S)
+    ledger.nobody_traded(BTC, T0 + 90 * S, T0 + 101 * S)
+    assert ledger.broken() == {(BTC, "trades"): "stale"}, "asked before the new connection"
+    assert ledger.check_stale(T0 + 160 * S) == []
+    assert ledger.check_stale(T0 + 161 * S) == [BTC]
+    assert ledger.check_stale(T0 + 300 * S) == []
+    ledger.nobody_traded(BTC, T0 + 300 * S, T0 + 301 * S)
+    (closed,) = ledger.take_changes()
+    assert (closed.gap_id, closed.how) == (opened.gap_id, "nobody traded")
+
+
 def test_quiet_feed_is_asked_about_soon_after_a_new_connection() -> None:
     ledger = silent()
     now = T0

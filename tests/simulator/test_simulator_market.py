@@ -267,6 +267,16 @@ def test_texts_any_window_gives_the_same_texts():
     assert len({text.text_id for text in whole}) == len(whole)
 
 
+@pytest.mark.parametrize("kind", ["news", "post"])
+def test_texts_of_a_kind_are_those_of_all_from_either_end(kind):
+    news, end = NewsProcess(CONFIG), NOON + DAY_NS
+    of_kind = [text for text in news.texts(CONFIG.epoch_ns, end) if text.kind == kind]
+    assert news.texts(CONFIG.epoch_ns, end, kind) == of_kind
+    assert news.texts(CONFIG.epoch_ns, end, kind, 7) == of_kind[:7]
+    assert news.latest(end, 2_000, kind) == of_kind[-2_000:]
+    assert news.latest(end, 0, kind) == []
+
+
 def test_phrases_every_tone_has_forty_templates():
     for tone in ("bullish", "neutral", "bearish"):
         kinds = phrases().asset[tone]

@@ -11,14 +11,13 @@ not written again.
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from engine.clock import NS_PER_MS
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.store.candle_units import CandleUnit, new_candles, plan_candles
 from engine.store.client import Store
 from engine.store.tables import table_named
+from engine.store.units import UnitRows
 from jobs.by_unit import do_units
 from jobs.run import command, running
 from jobs.summary import Summary
@@ -57,8 +56,8 @@ def main(config: Config) -> Summary:
     return run.summary
 
 
-def _make(store: Store, unit: CandleUnit) -> tuple[pa.Table, int]:
-    return table_named("candles").to_arrow(new_candles(store, unit)), 0
+def _make(store: Store, unit: CandleUnit) -> UnitRows:
+    return UnitRows(table_named("candles").to_arrow(new_candles(store, unit)))
 
 
 def _refuse_nothing(units: list[CandleUnit], config: Config) -> None:

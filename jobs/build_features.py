@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import pyarrow as pa
-
 from engine.actors.wiring import markets_of, resolve
 from engine.config import Config
 from engine.domain.timeframe import Timeframe
@@ -24,6 +22,7 @@ from engine.moments import in_ns
 from engine.store.client import Store
 from engine.store.feature_plan import SETTLED_NS, FeatureUnit, Scope, plan_units, todo
 from engine.store.feature_segments import new_rows
+from engine.store.units import UnitRows
 from jobs.by_unit import do_units
 from jobs.run import command, running
 from jobs.summary import Summary
@@ -57,7 +56,7 @@ def main(config: Config) -> Summary:
     return run.summary
 
 
-def _make(store: Store, unit: FeatureUnit, now: int) -> tuple[pa.Table, int]:
+def _make(store: Store, unit: FeatureUnit, now: int) -> UnitRows:
     return new_rows(store, unit, now)
 
 

@@ -7,6 +7,8 @@ another.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Protocol, TypeVar
@@ -17,7 +19,7 @@ import ray
 from engine.store.asking import patiently
 from engine.store.client import Store
 from engine.store.ray_data import ClickHouseSink
-from engine.store.units import FINGERPRINT, UNIT, UNIT_ROWS, note_empty
+from engine.store.units import FINGERPRINT, UNIT, UNIT_ROWS, UnitRows, note_empty
 from jobs.priority import give_way
 from jobs.progress import step
 from jobs.run import Run
@@ -37,10 +39,11 @@ class Unit(Protocol):
         ...
 
 
+EQUAL = "rows equal to what is stored"
+
 U = TypeVar("U", bound=Unit)
-Make = Callable[[Store, U], tuple[pa.Table, int]]
-"""Reads and computes a unit: its new rows as columns of the table, and how many rows were left out
-because they are stored as they would be now."""
+Make = Callable[[Store, U], UnitRows]
+"""Reads and computes a unit."""
 
 
 def do_units(run: Run, title: str, table: str, units: Sequence[U], make: Make[U]) -> None:
@@ -59,36 +62,42 @@ def do_units(run: Run, title: str, table: str, units: Sequence[U], make: Make[U]
     make
         A function that can be pickled.
     """
-    equal = 0
+    counts: Counter[str] = Counter()
     with step(title, len(units)) as progress:
-        for rows, left_alone in _done(run, table, units, make):
+        for rows, told in _done(run, table, units, make):
             run.wrote(table, rows)
-            equal += left_alone
+            counts.update(told)
             progress.advance(rows=rows)
+    equal = counts.pop(EQUAL, 0)
     if equal:
-        run.skip("rows equal to what is stored", equal)
+        run.skip(EQUAL, equal)
+    for what, number in counts.items():
+        run.note(what, number)
 
 
-def _done(run: Run, table: str, units: Sequence[U], make: Make[U]) -> Iterator[tuple[int, int]]:
+def _done(
+    run: Run, table: str, units: Sequence[U], make: Make[U]
+) -> Iterator[tuple[int, dict[str, int]]]:
     cores = run.ray()
     endpoint, ledger = run.endpoint, run.ledger
     sink = ClickHouseSink(endpoint, table, ledger)
 
-    def do(row: dict[str, Any]) -> dict[str, int]:
+    def do(row: dict[str, Any]) -> dict[str, Any]:
         give_way()
         unit = units[row["id"]]
         with closing(Store(endpoint)) as store:
-            rows, equal = patiently(lambda: make(store, unit))
+            rows, equal, told = patiently(lambda: make(store, unit))
             if rows.num_rows:
                 sink.write([labelled(rows, unit)], None)
             else:
                 patiently(lambda: note_empty(store, ledger, {unit.name: unit.fingerprint}))
-        return {"rows": rows.num_rows, "equal": equal}
+        counts = {EQUAL: equal, **told}
+        return {"rows": rows.num_rows, "told": json.dumps({k: n for k, n in counts.items() if n})}
 
     places = [{"id": place} for place in range(len(units))]
     numbers = ray.data.from_items(places, override_num_blocks=len(units))
     for done in numbers.map(do, concurrency=min(cores, len(units))).iter_rows():
-        yield done["rows"], done["equal"]
+        yield done["rows"], json.loads(done["told"])
 
 
 def labelled(rows: pa.Table, unit: Unit) -> pa.Table:

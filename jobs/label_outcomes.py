@@ -26,6 +26,7 @@ from engine.store.client import Store
 from engine.store.outcome_plan import LabelScope, LabelUnit, plan_outcomes
 from engine.store.outcome_rows import not_stored, outcome_counts, read_prices
 from engine.store.typed_rows import TypedRows
+from engine.store.units import UnitRows
 from jobs.by_unit import do_units
 from jobs.run import command, running
 from jobs.summary import Summary
@@ -96,13 +97,11 @@ def _nothing_to_label(scope: LabelScope) -> str:
     )
 
 
-def make_unit(
-    store: Store, unit: LabelUnit, *, scope: LabelScope, rules: LabelRules
-) -> tuple[pa.Table, int]:
+def make_unit(store: Store, unit: LabelUnit, *, scope: LabelScope, rules: LabelRules) -> UnitRows:
     """Label a unit, and return the rows that are not stored as they are, and how many are."""
     rows = unit_rows(store, unit, scope, rules)
     fresh = not_stored(store, rows, unit, scope)
-    return fresh, rows.num_rows - fresh.num_rows
+    return UnitRows(fresh, rows.num_rows - fresh.num_rows)
 
 
 def unit_rows(store: Store, unit: LabelUnit, scope: LabelScope, rules: LabelRules) -> pa.Table:

@@ -101,6 +101,13 @@ def show(console: Console, audits: list[Audit]) -> None:
     console.print(table)
     for each in audits:
         _list(console, each)
+    replaced = sum(each.replaced_rows for each in audits)
+    if replaced:
+        console.print(
+            f"{replaced:,} live rows are not there to compare: build_features replaced them, whose "
+            "candles were corrected since (engine jobs; live rows replaced)",
+            soft_wrap=True,
+        )
     if all(each.is_equal for each in audits):
         console.print("[bold green]equal[/bold green]: every live row, to the bit")
 

@@ -46,7 +46,11 @@ class Facts:
 
 
 def training_rows(bars: pa.Table, facts: Facts, request: DatasetRequest) -> pa.Table:
-    """Join bars with what was known when each became available.
+    """Join bars with what was known when each closed.
+
+    Not when its row became available: a repaired candle makes rows anew months later, and what
+    is known by then would stand beside a return that has long been made. A row of a live run is
+    there moments after the close, and that much older is what it is joined with.
 
     Parameters
     ----------
@@ -54,7 +58,7 @@ def training_rows(bars: pa.Table, facts: Facts, request: DatasetRequest) -> pa.T
         exchange, instrument, open_time, close_time, available_at, close and the features.
     facts
         What there is. A fact is joined to a bar only where it became available at or before the
-        bar's ``available_at``; labels, which nobody knew then, by the bar itself.
+        bar's ``close_time``; labels, which nobody knew then, by the bar itself.
     request
         See there.
 
@@ -64,7 +68,7 @@ def training_rows(bars: pa.Table, facts: Facts, request: DatasetRequest) -> pa.T
         In the schema of `dataset_schema`, by open_time, exchange and instrument.
     """
     bars = bars.sort_by([(name, "ascending") for name in ("open_time", *MARKET)])
-    moment = times_of(bars, "available_at")
+    moment = times_of(bars, "close_time")
     columns: dict[str, pa.ChunkedArray] = {name: bars.column(name) for name in bars.column_names}
     columns |= _sentiment(bars, moment, facts.sentiment, request)
     columns |= _mood(moment, facts.mood, request.mood_series)

@@ -29,6 +29,8 @@ class Member:
     """Open time of its first candle, UTC nanoseconds."""
     delisted_at: int | None = None
     """When its trading ended; None while it is listed, or where nobody knows."""
+    known_at: int = 0
+    """Since when that is known, UTC nanoseconds."""
 
 
 def in_order(markets: Iterable[Market], configured: Sequence[Market]) -> list[Market]:
@@ -79,8 +81,13 @@ def reference_at(
     return min(of_base, key=lambda m: max(m.first_open, segment_start_ns)).market
 
 
-def belongs(member: Member, open_time: Times, candle_times: Times, silence_ns: int) -> Marks:
-    """Say at which bars of its grid a market belongs to the universe.
+def belongs(
+    member: Member, open_time: Times, candle_times: Times, silence_ns: int, bar_ns: int
+) -> Marks:
+    """Say at which bars of its grid a market belongs to the universe, as known at their close.
+
+    A delisting that became known later, such as one found in an imported history by the silence
+    that followed, ends nothing before.
 
     Parameters
     ----------
@@ -92,6 +99,8 @@ def belongs(member: Member, open_time: Times, candle_times: Times, silence_ns: i
         Open times of its candles, ascending, the last before the first bar among them.
     silence_ns
         After how long without a candle it belongs no more, until it trades again.
+    bar_ns
+        Length of a bar.
 
     Returns
     -------
@@ -101,14 +110,14 @@ def belongs(member: Member, open_time: Times, candle_times: Times, silence_ns: i
     Examples
     --------
     >>> bars = np.arange(6)
-    >>> belongs(Member(Market("binance", "A-B"), 0), bars, np.array([0, 5]), 2).tolist()
+    >>> belongs(Member(Market("binance", "A-B"), 0), bars, np.array([0, 5]), 2, 1).tolist()
     [True, True, True, False, False, True]
     """
     last = candle_times[np.searchsorted(candle_times, open_time, side="right") - 1]
     quiet = open_time - last
     listed = np.full(len(open_time), True)
     if member.delisted_at is not None:
-        listed = open_time < member.delisted_at
+        listed = (open_time < member.delisted_at) | (open_time + bar_ns < member.known_at)
     marks: Marks = (quiet == 0) | (listed & (quiet <= silence_ns))
     return marks
 

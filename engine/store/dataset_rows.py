@@ -16,7 +16,7 @@ from engine.store.dataset_reader import TICK_COLUMNS, BarRange, DatasetReader
 
 
 def part_rows(store: Store, request: DatasetRequest, part: BarRange) -> pa.Table:
-    """Return the rows of a stretch: its bars with what was known when each was.
+    """Return the rows of a stretch: its bars with what was known when each closed.
 
     Raises
     ------
@@ -47,8 +47,8 @@ def _refuse_foresight(bars: pa.Table) -> None:
 
 def _facts(reader: DatasetReader, request: DatasetRequest, part: BarRange, bars: pa.Table) -> Facts:
     """Read what the bars may be joined with."""
-    known = times_of(bars, "available_at")
-    first, last = int(known.min()), int(known.max())
+    closed = times_of(bars, "close_time")
+    first, last = int(closed.min()), int(closed.max())
     exchanges, instruments = (
         sorted(set(bars.column(name).cast(pa.string()).to_pylist()))
         for name in ("exchange", "instrument")

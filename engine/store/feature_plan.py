@@ -34,7 +34,7 @@ SETTLED_NS = 300 * NS_PER_S
 candles were seen to come more than a minute late, and a row that a batch run makes meanwhile would
 replace the live one with ranks that lack a market."""
 
-RULES = "1"
+RULES = "2"
 """Part of every fingerprint: changes where this code would make other rows of the same input."""
 
 _NAMES = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
@@ -134,7 +134,9 @@ def plan_units(store: Store, timeframe: Timeframe, scope: Scope) -> list[Feature
     series = stored_series(store, timeframe)
     delisted = delistings(store)
     markets = in_order(series, scope.configured)
-    members = [Member(m, series[m].first_open, delisted.get(m)) for m in markets]
+    members = [
+        Member(market, series[market].first_open, *delisted.get(market, ())) for market in markets
+    ]
     over: dict[str, int] = {}
     for market, its in series.items():
         closed = its.last_open + timeframe.ns
@@ -178,7 +180,7 @@ def _members_of(
 
 def _as_of(member: Member, end: int) -> Member:
     """Forget a delisting that a segment does not see yet."""
-    if member.delisted_at is None or member.delisted_at < end:
+    if member.delisted_at is None or (member.delisted_at < end and member.known_at <= end):
         return member
     return Member(member.market, member.first_open)
 
@@ -198,6 +200,7 @@ def _fingerprint(
             (
                 member.market,
                 member.delisted_at,
+                member.known_at,
                 series[member.market].read_by(unit.start, unit.warm_up_start),
                 books.get((member.market, unit.start), ""),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from engine.domain.instrument import Market
 from engine.features.books import BOOK_FEATURE_NAMES
 from engine.features.catalogue import FEATURE_INDEX
 from engine.features.columns import panel_columns
+from engine.features.cross_section import RANKS
 from engine.features.grid import Bars, grid_of_columns
 from engine.features.panel import MarketBars, Panel, compute_panel
 from engine.features.universe import Member, belongs, first_of_each_coin
@@ -27,9 +29,17 @@ from engine.store.feature_reading import (
     snapshots_of,
     stored_values,
 )
+from engine.store.units import UnitRows
 
 _NONE = np.empty(0, dtype=np.bool_)
 _BOOK_INDEX = [FEATURE_INDEX[name] for name in BOOK_FEATURE_NAMES]
+_RANKS = [rank for rank, _ in RANKS]
+_EQUAL = "equal"
+
+REPLACED = "live rows replaced"
+"""What the summary of ``build_features`` calls rows of live runs whose candles were corrected."""
+AMONG_OTHERS = "live rows left, ranked among other markets"
+"""What it calls those of which the ranks alone would be others."""
 
 
 def market_bars(store: Store, unit: FeatureUnit) -> tuple[list[MarketBars], Bars | None]:
@@ -79,11 +89,12 @@ def _present(
     if not len(times):
         return times
     scope = unit.scope
-    marks = belongs(member, times, held[member.market].time, scope.silence_ns)
+    candles = held[member.market].time
+    marks = belongs(member, times, candles, scope.silence_ns, unit.timeframe.ns)
     return times[marks]
 
 
-def new_rows(store: Store, unit: FeatureUnit, now: int) -> tuple[pa.Table, int]:
+def new_rows(store: Store, unit: FeatureUnit, now: int) -> UnitRows:
     """Compute a unit, and return its rows that are not stored as they are now.
 
     Parameters
@@ -97,29 +108,33 @@ def new_rows(store: Store, unit: FeatureUnit, now: int) -> tuple[pa.Table, int]:
 
     Returns
     -------
-    tuple
-        The rows as columns of the table ``features``, and how many were equal, to the bit, to
-        what is stored and so left alone.
+    UnitRows
+        The rows as columns of the table ``features``; how many were equal, to the bit, to what is
+        stored and so left alone; and of the rows of live runs that are not, how many are replaced
+        and how many are left alone for their ranks.
 
     Notes
     -----
     A row made here is available at its close: it reads nothing that opened later, so an engine
     that ran then and missed nothing would have known it then. A row that a live run stored
     (available after its close) keeps its own moment while its values stand; where they do not, a
-    candle was corrected since, and the new row is available from `now` on. The book of a bar whose
-    snapshots have expired stays what the stored row says.
+    candle was corrected since, and the new row is available from `now` on. Where its ranks alone
+    do not, it was made among other markets (some of today's candles were imported since, or were
+    late then): that was the universe of then, and the row stays. The book of a bar whose snapshots
+    have expired stays what the stored row says.
     """
     inputs, reference = market_bars(store, unit)
     panel = compute_panel(inputs, unit.timeframe, unit.start, reference)
     rows = _Rows.of(panel, np.concatenate([_NONE, *(_asked(each, unit) for each in inputs)]))
-    equal = 0
+    counts: Counter[str] = Counter()
     if unit.stored:
         stored = stored_values(store, unit.timeframe, unit.start, unit.end)
         for index, market in enumerate(panel.markets):
             if market in stored:
-                equal += _leave_alone(rows, index, stored[market], now)
+                counts.update(_leave_alone(rows, index, stored[market], now))
     table = panel_columns(panel, rows.available_at, rows.last_receive_time)
-    return (table if rows.fresh.all() else table.filter(pa.array(rows.fresh))), equal
+    fresh = table if rows.fresh.all() else table.filter(pa.array(rows.fresh))
+    return UnitRows(fresh, counts.pop(_EQUAL, 0), dict(counts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,19 +153,23 @@ class _Rows:
         return cls(panel, asked, close_time.copy(), close_time)
 
 
-def _leave_alone(rows: _Rows, index: int, stored: StoredRows, now: int) -> int:
-    """Take out what is stored of one market as it is now, and return how much that is."""
+def _leave_alone(rows: _Rows, index: int, stored: StoredRows, now: int) -> dict[str, int]:
+    """Take out what is stored of one market as it is now, or was then; return counts."""
     panel = rows.panel
     mine, theirs = matched(panel, index, stored.open_time)
     keep_books(panel.values, mine, stored.values[theirs])
-    same = same_bits(panel.values[:, mine].T, stored.values[theirs]).all(axis=1)
-    equal = int((same & rows.fresh[mine]).sum())
-    rows.fresh[mine[same]] = False
+    same = same_bits(panel.values[:, mine].T, stored.values[theirs])
     close_time = panel.open_time[mine] + panel.timeframe.ns
     was_live = stored.available_at[theirs] > close_time
+    asked = rows.fresh[mine]
+    equal = same.all(axis=1)
+    among_others = was_live & ~equal & np.delete(same, _RANKS, axis=1).all(axis=1)
+    rows.fresh[mine[equal | among_others]] = False
     rows.available_at[mine[was_live]] = np.maximum(now, close_time[was_live])
     rows.last_receive_time[mine[was_live]] = stored.last_receive_time[theirs[was_live]]
-    return equal
+    replaced = was_live & ~equal & ~among_others
+    counted = ((_EQUAL, equal), (REPLACED, replaced), (AMONG_OTHERS, among_others))
+    return {what: int((marks & asked).sum()) for what, marks in counted}
 
 
 def _asked(each: MarketBars, unit: FeatureUnit) -> NDArray[np.bool_]:

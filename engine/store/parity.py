@@ -77,6 +77,8 @@ class Audit:
     """Rows of live runs that were compared."""
     batch_rows: int = 0
     """Rows that a batch run made: they are not compared."""
+    replaced_rows: int = 0
+    """Of them those that it made in place of a live run's, whose candles were corrected since."""
     missing_rows: int = 0
     """Bars between a market's first and last row that have none: no engine ran."""
     differing_rows: int = 0
@@ -96,6 +98,7 @@ class Audit:
             "equal": self.is_equal,
             "rows": self.rows,
             "batch_rows": self.batch_rows,
+            "replaced_rows": self.replaced_rows,
             "missing_rows": self.missing_rows,
             "differing_rows": self.differing_rows,
             "differing_values": self.differing_values,
@@ -147,17 +150,34 @@ def audit(store: Store, timeframe: Timeframe, scope: Scope) -> Audit:
     patient = replace(scope, silence_ns=NEVER)
     planned = {unit.start: unit for unit in plan_units(store, timeframe, patient)}
     start = timeframe.segment_start(timeframe.floor(scope.begin))
+    begun = _batch_runs(store)
     for unit in (planned[at] for at in sorted(planned) if at >= start):
         low = max(unit.start, -(-scope.begin // timeframe.ns) * timeframe.ns)
         high = min(unit.end, timeframe.floor(scope.end))
         rows = stored_values(store, timeframe, low, high)
         if rows:
-            _compare(store, unit, rows, found)
+            _compare(store, unit, rows, found, begun)
     return found
 
 
+def _batch_runs(store: Store) -> NDArray[np.int64]:
+    """Return when runs of ``build_features`` began: since then rows that they corrected are there.
+
+    Such a row is later than its bar's close as a live run's is, and equal by its making.
+    """
+    found = store.query_arrow(
+        "SELECT DISTINCT toUnixTimestamp64Nano(started_at) AS at FROM job_runs "
+        "WHERE job = 'build_features'"
+    )
+    return np.asarray(found.column("at").to_numpy(), dtype=np.int64)
+
+
 def _compare(
-    store: Store, unit: FeatureUnit, stored: dict[Market, StoredRows], found: Audit
+    store: Store,
+    unit: FeatureUnit,
+    stored: dict[Market, StoredRows],
+    found: Audit,
+    begun: NDArray[np.int64],
 ) -> None:
     markets = in_order(stored, unit.scope.configured)
     members = {member.market: member for member in unit.members}
@@ -180,7 +200,9 @@ def _compare(
         theirs = stored[each.market]
         rows, places = matched(panel, index, theirs.open_time)
         keep_books(panel.values, rows, theirs.values[places])
-        is_live = theirs.available_at > theirs.open_time + unit.timeframe.ns
+        is_late = theirs.available_at > theirs.open_time + unit.timeframe.ns
+        is_live = is_late & ~np.isin(theirs.available_at, begun)
+        found.replaced_rows += int((is_late & ~is_live).sum())
         _count(found, theirs, is_live)
         computed = np.full(theirs.values.shape, np.nan)
         computed[places] = panel.values[:, rows].T

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -16,6 +18,18 @@ from engine.domain.job import JobBlock
 from engine.errors import StoreError
 from engine.store.client import Store
 from engine.store.columns import python_values
+
+
+class UnitRows(NamedTuple):
+    """What a job makes of a unit."""
+
+    rows: pa.Table
+    """New rows, as columns of their table."""
+    equal: int = 0
+    """How many others were left out because they are stored as they would be now."""
+    told: Mapping[str, int] = MappingProxyType({})
+    """More counts for the run's summary: what is counted -> how many."""
+
 
 UNIT = "_unit"
 UNIT_ROWS = "_unit_rows"

@@ -177,9 +177,29 @@ def test_facts_that_are_missing_are_null_never_zero() -> None:
         assert column(rows, name) == [None], name
 
 
-def test_sentiment_is_the_newest_not_after_the_bar_was_known() -> None:
-    rows = joined(bars(5, 6, 7.5), sentiment=aggregates(4.5, 5, 5.25, 7.25, 7.75))
-    assert column(rows, "sentiment_score") == [0.05, 0.0525, 0.0725]
+def test_sentiment_is_the_newest_not_after_the_bar_closed() -> None:
+    rows = joined(bars(5, 6, 7), sentiment=aggregates(4.5, 5, 5.25, 6.75, 7.25))
+    assert column(rows, "sentiment_score") == [0.05, 0.0525, 0.0675]
+
+
+@given(late=st.floats(0.0, 2_000.0))
+def test_row_that_was_made_anew_later_is_joined_with_what_was_known_at_its_close(
+    late: float,
+) -> None:
+    facts = {
+        "sentiment": aggregates(4.5, 5.5, 900.0),
+        "mood": mood(("fear_greed", 2, 20.0), ("fear_greed", 6, 55.0), ("vix", 5.001, 13.0)),
+        "ticks": {
+            "mark_price": ticks(Market("binance_perp", "BTC-USDT-PERP"), (4, 1.0), (5.5, 2.0))
+        },
+    }
+    closed = bars(5)
+    anew = closed.set_column(
+        closed.column_names.index("available_at"), "available_at", times(5 + late)
+    )
+    names = ["sentiment_score", "mood_fear_greed", "mood_vix", "mark_price"]
+    then, now = (joined(each, **facts).select(names).to_pylist() for each in (closed, anew))
+    assert then == now == [dict(zip(names, (0.045, 20.0, None, 1.0), strict=True))]
 
 
 def test_sentiment_older_than_its_window_says_nothing() -> None:

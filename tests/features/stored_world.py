@@ -76,7 +76,7 @@ def made_of(
     """The batch run's rows of all that is stored, by market and open time."""
     rows: dict[tuple[Market, int], Known] = {}
     for unit in plan_units(store, timeframe, scope):
-        table, _ = new_rows(store, replace(unit, stored=0), NOW)
+        table = new_rows(store, replace(unit, stored=0), NOW).rows
         names = ("exchange", "instrument", "open_time", "available_at", *FEATURE_NAMES)
         columns = [python_values(table.column(name)) for name in names]
         for exchange, instrument, open_time, known_at, *values in zip(*columns, strict=True):

@@ -76,9 +76,18 @@ def world(walk, book_walk):
             seed, BARS, start_ns=START, exchange=market.exchange, instrument=market.instrument
         )
     ]
-    ended = START + 222 * H1.ns
-    listing = Listing(*LUNA, "LUNAUSDT", "delisted", 0.1, 0.1, 1.0, None, ended, valid_from=ended)
-    return World(candles, books, [listing])
+    return World(candles, books, [delisted(LUNA, START + 222 * H1.ns, START + 262 * H1.ns)])
+
+
+def delisted(market, ended, known_at):
+    symbol = market.instrument.replace("-", "")
+    return Listing(*market, symbol, "delisted", 0.1, 0.1, 1.0, None, ended, valid_from=known_at)
+
+
+def listed_by(world, moment):
+    """What the registry knew by a moment, and behind it that one had ended long before."""
+    known = [listing for listing in world.listings if listing.valid_from <= moment]
+    return known, [*known, delisted(SOL, moment - 50 * H1.ns, moment + 1)]
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +112,11 @@ def runs(world, late_book, tmp_path_factory):
 
             found = {"whole": run(world)}
             for name, moment in CUTS.items():
+                known, spoiled = listed_by(world, moment)
                 found["cut", name] = run(
                     replace(
                         world,
+                        listings=known,
                         candles=cut(world.candles, moment),
                         books=cut_books(world.books, moment),
                     )
@@ -114,6 +125,7 @@ def runs(world, late_book, tmp_path_factory):
                     found["poison", name, str(noise)] = run(
                         replace(
                             world,
+                            listings=spoiled,
                             candles=poisoned(world.candles, moment, noise),
                             books=poisoned_books(world.books, moment, noise),
                         )
@@ -198,9 +210,10 @@ def test_universe_has_who_traded_then(runs):
 
     assert members(5) == {BTC, ETH, SOL, LUNA}
     assert members(219) == {BTC, ETH, SOL, LUNA}
-    # Quiet for two bars, then delisted: not kept with flat bars for a week.
-    assert members(221) == {BTC, ETH, SOL, LUNA}
-    assert members(222) == {BTC, ETH, SOL}
+    # Quiet, until it was known to be delisted: not kept with flat bars for a week.
+    assert members(222) == {BTC, ETH, SOL, LUNA}
+    assert members(260) == {BTC, ETH, SOL, LUNA}
+    assert members(261) == {BTC, ETH, SOL}
     assert members(310) == {BTC, ETH, SOL, LUNA_2}
     assert members(400) == {BTC, ETH, SOL, LUNA_2, NEW}
 

@@ -22,7 +22,7 @@ from engine.features.warm_up import WARM_UP_BARS
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
 from engine.store.feature_plan import FeatureUnit, plan_units, todo
-from engine.store.feature_segments import new_rows
+from engine.store.feature_segments import AMONG_OTHERS, REPLACED, new_rows
 from engine.store.reader import Reader
 from engine.store.schema import migrate
 from tests.features.stored_world import NOW, SCOPE, World, candles_of, made_of, put
@@ -70,7 +70,7 @@ def write(store: Store, **scope) -> dict[str, tuple[int, int]]:
     """Do every unit, and return rows written and left alone of each."""
     counts = {}
     for name, unit in units(store, **scope).items():
-        rows, equal = new_rows(store, unit, NOW)
+        rows, equal, _ = new_rows(store, unit, NOW)
         store.insert_arrow("features", rows)
         counts[name] = rows.num_rows, equal
     return counts
@@ -146,6 +146,26 @@ def test_fingerprint_of_a_month_is_not_changed_by_a_later_delisting(store, world
     store.insert("instruments", [Listing(*ETH, "ETHUSDT", "delisted", 0.1, 0.1, 1.0, None,
                                          MARCH + 50 * H1.ns, valid_from=END)])  # fmt: skip
     assert changed(store, before) == {"1h 2024-03"}
+
+
+def test_plan_knows_a_delisting_from_when_it_was_certain(store, world):
+    def listing(status, ended, known_at):
+        return Listing(*ETH, "ETHUSDT", status, 0.1, 0.1, 1.0, None, ended, valid_from=known_at)
+
+    def of_eth():
+        (eth,) = (m for m in units(store)["1h 2024-03"].members if m.market == ETH)
+        return eth.delisted_at, eth.known_at
+
+    missed = MARCH + 3 * H1.ns
+    store.insert(
+        "instruments", [listing("trading", None, MARCH), listing("halted", missed, missed)]
+    )
+    assert of_eth() == (None, 0), "missing from one look: it may be back"
+    store.insert("instruments", [listing("delisted", missed, MARCH + 9 * H1.ns)])
+    store.insert("instruments", [listing("delisted", missed, MARCH + 20 * H1.ns)])
+    assert of_eth() == (missed, MARCH + 9 * H1.ns)
+    store.insert("instruments", [listing("trading", None, MARCH + 30 * H1.ns)])
+    assert of_eth() == (None, 0)
 
 
 def test_todo_leaves_out_what_is_noted_and_stored(store, world):
@@ -234,6 +254,28 @@ def test_new_rows_of_another_value_than_live_are_known_from_now_on(store, world)
     assert found.values[0] == rows[-1].values[0]
     assert found.available_at == NOW
     assert found.last_receive_time == wrong.last_receive_time
+
+
+def test_new_rows_of_ranks_among_other_markets_than_live_leave_the_live_rows(store, world):
+    rows = live_rows(store)
+    rank, feature = FEATURE_INDEX["rank_return_24"], FEATURE_INDEX["ema_9"]
+    store.insert("features", [spoiled(rows[0], rank), spoiled(rows[1], rank, feature)])
+    made = new_rows(store, units(store)["1h 2024-03"], NOW)
+    assert (made.rows.num_rows, made.equal) == (2 * 40 - 1, 0)
+    assert made.told == {REPLACED: 1, AMONG_OTHERS: 1}
+    store.insert_arrow("features", made.rows)
+    kept, replaced = (Reader(store).latest_features(row.instrument, "1h") for row in rows)
+    assert kept is not None
+    assert replaced is not None
+    assert (kept.values[rank], kept.available_at) == (0.123, rows[0].available_at)
+    assert (replaced.values[rank], replaced.available_at) == (rows[1].values[rank], NOW)
+
+
+def spoiled(row: FeatureRow, *features: int) -> FeatureRow:
+    values = list(row.values)
+    for feature in features:
+        values[feature] = 0.123
+    return msgspec.structs.replace(row, values=tuple(values))
 
 
 def live_rows(store: Store) -> list[FeatureRow]:

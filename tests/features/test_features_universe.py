@@ -30,32 +30,44 @@ def test_in_order_has_the_configured_first_and_the_others_by_name():
 
 def test_belongs_of_a_quiet_market_is_over_after_the_silence():
     bars = np.arange(10)
-    marks = belongs(Member(BTC, 0), bars, np.array([0, 2, 8]), 3)
+    marks = belongs(Member(BTC, 0), bars, np.array([0, 2, 8]), 3, 1)
     assert np.flatnonzero(~marks).tolist() == [6, 7]
 
 
 def test_belongs_of_a_delisted_market_ends_there_but_for_its_candles():
     bars = np.arange(6)
-    marks = belongs(Member(BTC, 0, delisted_at=2), bars, np.array([0, 1, 4]), 100)
+    marks = belongs(Member(BTC, 0, delisted_at=2), bars, np.array([0, 1, 4]), 100, 1)
     assert marks.tolist() == [True, True, False, False, True, False]
+
+
+def test_belongs_of_a_delisting_found_later_ends_where_it_was_known():
+    bars = np.arange(6)
+    marks = belongs(Member(BTC, 0, delisted_at=1, known_at=4), bars, np.array([0]), 100, 1)
+    assert marks.tolist() == [True, True, True, False, False, False], "bar 3 closes at 4"
+    early = belongs(Member(BTC, 0, delisted_at=4, known_at=1), bars, np.array([0]), 100, 1)
+    assert early.tolist() == [True] * 4 + [False] * 2, "it was announced"
 
 
 @given(
     times=st.sets(st.integers(0, 40), min_size=1),
     delisted=st.none() | st.integers(0, 50),
+    known_at=st.integers(0, 50),
     silence=st.integers(0, 20),
     moment=st.integers(0, 40),
 )
-def test_belongs_is_not_changed_by_what_comes_later(times, delisted, silence, moment):
+def test_belongs_is_not_changed_by_what_comes_later(times, delisted, known_at, silence, moment):
     candles = np.array(sorted(times))
     bars = np.arange(int(candles[0]), 41)
-    whole = belongs(Member(BTC, int(candles[0]), delisted), bars, candles, silence)
+    first = int(candles[0])
+    whole = belongs(Member(BTC, first, delisted, known_at), bars, candles, silence, 1)
     known = candles[candles <= moment]
     if not len(known):
         return
     then = bars[bars <= moment]
-    later = None if delisted is not None and delisted > moment else delisted
-    cut = belongs(Member(BTC, int(candles[0]), later), then, known, silence)
+    is_known = delisted is not None and delisted <= moment and known_at <= moment + 1
+    cut = belongs(
+        Member(BTC, first, delisted if is_known else None, known_at), then, known, silence, 1
+    )
     assert cut.tolist() == whole[: len(then)].tolist()
 
 

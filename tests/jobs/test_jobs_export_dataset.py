@@ -199,6 +199,17 @@ def test_bars_that_became_available_after_the_watermark_are_left_out(
     assert exported(store, early).num_rows == 2 * 24 - 1
 
 
+def test_bar_whose_row_was_made_anew_is_joined_with_what_was_known_at_its_close(
+    store: Store, config: Config
+) -> None:
+    before = exported(store, config)
+    store.insert("features", [features(BTC, 5, late_s=40 * 3_600)])
+    after = exported(store, config)
+    assert _known_at(after) != _known_at(before)
+    unmoved = ["available_at"]
+    assert after.drop_columns(unmoved).equals(before.drop_columns(unmoved))
+
+
 def test_what_became_available_after_the_watermark_changes_nothing(
     store: Store, config: Config
 ) -> None:

@@ -89,7 +89,7 @@ def do(store: Store, units: Sequence[LabelUnit], wanted: LabelScope) -> tuple[in
     """Do units here, and return how many rows were written and how many left alone."""
     written = left = 0
     for unit in units:
-        rows, equal = make_unit(store, unit, scope=wanted, rules=RULES)
+        rows, equal, _ = make_unit(store, unit, scope=wanted, rules=RULES)
         store.insert_arrow("outcomes", rows)
         written, left = written + rows.num_rows, left + equal
     return written, left
@@ -260,7 +260,7 @@ def test_stretch_and_instruments_narrow_what_is_labelled(store: Store) -> None:
 def test_rows_of_a_unit_fit_the_table(store: Store) -> None:
     store.insert("candles", walk(20))
     (unit,) = plan_outcomes(store, scope())
-    rows, _ = make_unit(store, unit, scope=scope(), rules=RULES)
+    rows = make_unit(store, unit, scope=scope(), rules=RULES).rows
     assert isinstance(rows, pa.Table)
     assert set(rows.column_names) == {*BarOutcome.__struct_fields__}
 

@@ -73,7 +73,7 @@ def recorded(path, bases, timeframe, start, end) -> list[Candle]:
 def built(store: Store, candles: list[Candle], timeframe: Timeframe) -> None:
     put(store, World(candles))
     for unit in plan_units(store, timeframe, SCOPE):
-        rows, _ = new_rows(store, unit, NOW)
+        rows = new_rows(store, unit, NOW).rows
         store.insert_arrow("features", rows)
 
 

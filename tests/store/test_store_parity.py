@@ -11,6 +11,7 @@ import pytest
 from engine.clock import parse_iso_utc
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
+from engine.domain.job import JobRun
 from engine.domain.timeframe import Timeframe
 from engine.features.catalogue import FEATURE_INDEX
 from engine.features.rows import feature_row
@@ -121,6 +122,22 @@ def test_audit_counts_rows_of_batch_runs_and_bars_without_a_row(store, world, li
     found = stored(store, world, [*kept, batch])
     assert found.is_equal
     assert (found.rows, found.batch_rows, found.missing_rows) == (len(live) - 3, 1, 2)
+
+
+def test_audit_does_not_take_rows_that_a_batch_run_replaced_for_live_ones(store, world, live):
+    began = END + 10 * H1.ns
+    run = JobRun(
+        "build_features-1", "build_features", "", "{}", "0", began, began + 5, "succeeded", "", 1,
+        0, "{}", 1,
+    )  # fmt: skip
+    replaced = msgspec.structs.replace(live[-1], available_at=began)
+    found = stored(store, world, [*live[:-1], replaced])
+    assert (found.rows, found.batch_rows, found.replaced_rows) == (len(live), 0, 0)
+    store.insert("job_runs", [run])
+    found = audit(store, H1, LAST_DAYS)
+    assert (found.rows, found.batch_rows, found.replaced_rows) == (len(live) - 1, 1, 1)
+    assert found.as_json()["replaced_rows"] == 1
+    store.command("TRUNCATE TABLE job_runs")
 
 
 def test_audit_of_nothing_stored_compares_nothing(store, world):

@@ -48,7 +48,7 @@ def main(config: Config) -> Summary:
         for name, examples in parts._asdict().items():
             run.note(f"texts for {name}", len(examples))
         check_parts(parts._asdict(), section.least_per_label)
-        with step("epochs", section.epochs) as progress:
+        with step("epochs", section.most_epochs) as progress:
             trained = train(
                 section, parts, folder, lambda: progress.advance(1, rows=len(parts.training))
             )

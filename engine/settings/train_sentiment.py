@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from engine.errors import ConfigError
 from engine.settings.section import FilePath, JobSection, Section, Share
@@ -33,6 +33,24 @@ class TrainingSet(Section):
     """``test``: never learnt from; ``training``: none of it is held out."""
 
 
+_OF_MINILM: dict[str, object] = {
+    "rank": 32, "hiding": 0.0, "threads": 2, "device": "auto", "init": (), "teachers": (),
+    "teaching": 0.7,
+}  # fmt: skip
+_OF_NETWORKS: dict[str, object] = {
+    "epochs": None, "patience": 2, "batch_texts": None, "learning_rate": None, "dropout": None,
+}  # fmt: skip
+_UNUSED: dict[str, dict[str, object]] = {
+    "minilm": {},
+    "lstm": _OF_MINILM,
+    "tfidf": _OF_NETWORKS | _OF_MINILM,
+}
+"""Model -> keys that it knows nothing of, with their defaults: a job's configuration travels with
+every key written out."""
+
+_EPOCHS = {"minilm": 3, "lstm": 12, "tfidf": 1}
+
+
 class TrainSentimentSection(JobSection):
     """A sentiment model, from labelled texts."""
 
@@ -52,22 +70,24 @@ class TrainSentimentSection(JobSection):
     """Share of the texts that has the last word."""
     least_per_label: PositiveInt = 30
     """Texts of each label that training, validation and test need at least."""
-    epochs: PositiveInt = 3
-    """Most passes over the texts."""
+    epochs: PositiveInt | None = None
+    """Most passes over the texts; 3 of `minilm` and 12 of `lstm` where it is not given."""
     patience: PositiveInt = 2
     """Passes without a better result after which it stops."""
-    batch_texts: PositiveInt = 32
-    """Texts of a step of `minilm`."""
-    learning_rate: PositiveFloat = 1.2e-3
-    """Largest rate of the steps of `minilm`."""
+    batch_texts: PositiveInt | None = None
+    """Texts of a step; 32 of `minilm` and 64 of `lstm` where it is not given."""
+    learning_rate: PositiveFloat | None = None
+    """Largest rate of the steps; 0.0012 of `minilm` and 0.002 of `lstm` where it is not given."""
     rank: PositiveInt = Field(32, le=256)
     """Of the changes to each layer of `minilm`."""
-    dropout: float = Field(0.1, ge=0.0, lt=1.0)
-    """Share of the values left out while `minilm` learns."""
+    dropout: float | None = Field(None, ge=0.0, lt=1.0)
+    """Share of the values left out while it learns; 0.1 of `minilm` and 0.4 of `lstm` where it is
+    not given."""
     hiding: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the words hidden from `minilm` while it learns, drawn anew each time."""
-    class_weight_power: NonNegativeFloat = Field(0.3, le=1.0)
-    """0 weighs all texts alike, 1 all labels."""
+    class_weight_power: float | None = Field(None, ge=0.0, le=1.0)
+    """0 weighs all texts alike, 1 all labels; 0.3 of `minilm`, 0.5 of `lstm` and 0 of `tfidf` where
+    it is not given."""
     threads: PositiveInt = 2
     """Cores that share each step of `minilm`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -83,7 +103,8 @@ class TrainSentimentSection(JobSection):
     """What the teachers count beside the labels, of 1."""
     out: FilePath = ""
     """Folder for the model, its report and the checkpoint; ``data_dir/models/NAME`` where it is
-    not given. A run that was stopped goes on from its checkpoint."""
+    not given. A run of `minilm` that was stopped goes on from its checkpoint; the others learn in
+    minutes, on the processor, and begin anew."""
 
     @field_validator("init", mode="before")
     @classmethod
@@ -93,13 +114,20 @@ class TrainSentimentSection(JobSection):
             return (init,) if init else ()
         return init
 
+    @property
+    def most_epochs(self) -> int:
+        """Most passes over the texts."""
+        return self.epochs or _EPOCHS[self.model]
+
     def require(self) -> None:
         """Refuse a job without texts, and keys that its model knows nothing of."""
         super().require()
-        if self.model != "minilm" and (self.init or self.teachers or self.hiding):
+        unknown = _UNUSED[self.model]
+        idle = [name for name, default in unknown.items() if getattr(self, name) != default]
+        if idle:
             raise ConfigError(
-                f"init, teachers and hiding are for the model minilm, and model is {self.model}: "
-                "take them out"
+                f"the model {self.model} learns without {', '.join(idle)}: take them out of "
+                "train_sentiment, or choose another model"
             )
         if not self.sets and not self.corpus:
             raise ConfigError(

@@ -52,10 +52,12 @@ def _written(folder: Path, count: int, name: str = "labelled.csv", seed: int = 1
 
 
 def _config(store: Store, path: Path, folder: Path, *more: str) -> Config:
-    own = (
-        f"sets=[{{path: {path}}}]", "corpus=false", "rank=4", "least_per_label=10", "test=0.25",
-        "validation=0.2", "class_weight_power=0", "threads=1", f"out={folder / 'model'}",
-    )  # fmt: skip
+    own = [
+        f"sets=[{{path: {path}}}]", "corpus=false", "least_per_label=10", "test=0.25",
+        "validation=0.2", "class_weight_power=0", f"out={folder / 'model'}",
+    ]  # fmt: skip
+    if not any(key.startswith("model=") for key in more):
+        own += ["rank=4", "threads=1"]
     return job_config("train_sentiment", store, *own, *more)
 
 
@@ -106,12 +108,22 @@ def test_train_sentiment_begins_with_a_mean_and_hears_teachers(
     assert notes["settings"]["hiding"] == 0.1
 
 
-@pytest.mark.parametrize("key", ["init=a.safetensors", "teachers=[a.safetensors]", "hiding=0.1"])
-def test_train_sentiment_keys_of_minilm_are_refused_for_others(
-    store: Store, tmp_path: Path, key: str
+@pytest.mark.parametrize(
+    ("model", "key", "name"),
+    [
+        ("tfidf", "init=a.safetensors", "init"),
+        ("lstm", "teachers=[a.safetensors]", "teachers"),
+        ("tfidf", "epochs=3", "epochs"),
+        ("tfidf", "learning_rate=0.01", "learning_rate"),
+        ("lstm", "rank=8", "rank"),
+        ("lstm", "device=cuda", "device"),
+    ],
+)
+def test_train_sentiment_keys_that_a_model_does_not_know_are_refused(
+    store: Store, tmp_path: Path, model: str, key: str, name: str
 ) -> None:
-    with pytest.raises(ConfigError, match="are for the model minilm"):
-        _config(store, tmp_path / "x.csv", tmp_path, "model=tfidf", key)
+    with pytest.raises(ConfigError, match=rf"the model {model} learns without ([a-z_]+, )*{name}"):
+        _config(store, tmp_path / "x.csv", tmp_path, f"model={model}", key)
 
 
 def test_train_sentiment_model_that_learnt_nothing_is_refused_and_not_written(

@@ -9,7 +9,7 @@ from engine.errors import ConfigError
 from engine.sentiment.base import LABELS
 from engine.sentiment.encoder.tokens import Tokenizer
 from engine.sentiment.encoder.wording import OTHER, TARGET
-from engine.sentiment.training.examples import Example
+from engine.sentiment.training.examples import Example, balanced_weights
 
 torch = pytest.importorskip("torch")
 
@@ -18,7 +18,6 @@ from engine.sentiment.training.loop import (  # noqa: E402  (behind the check fo
     Epoch,
     LoopSettings,
     Training,
-    balanced_weights,
 )
 from engine.sentiment.training.network import AdaptedEncoder  # noqa: E402
 from engine.sentiment.training.outcome import (  # noqa: E402

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.domain.sentiment import Label
+from engine.sentiment.base import LABELS
 from engine.sentiment.encoder.wording import plain
 
 
@@ -39,3 +40,20 @@ def by_source(examples: Sequence[Example]) -> dict[str, list[Example]]:
     for example in examples:
         found.setdefault(example.source, []).append(example)
     return found
+
+
+def balanced_weights(examples: Sequence[Example], power: float = 0.5) -> tuple[float, float, float]:
+    """Return class weights that fall with how common a class is.
+
+    Parameters
+    ----------
+    examples
+        With at least one of each label.
+    power
+        0 gives equal weights, 1 makes all classes count alike.
+    """
+    counts = [sum(one.weight for one in examples if one.label == label) for label in LABELS]
+    raw = [(sum(counts) / (len(LABELS) * count)) ** power for count in counts]
+    mean = sum(w * count for w, count in zip(raw, counts, strict=True)) / sum(counts)
+    bearish, neutral, bullish = (weight / mean for weight in raw)
+    return bearish, neutral, bullish

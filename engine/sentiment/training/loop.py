@@ -26,7 +26,7 @@ from engine.sentiment.training.batches import Batches, logits_of
 from engine.sentiment.training.checkpoint import Checkpoint
 from engine.sentiment.training.examples import Example
 from engine.sentiment.training.measures import macro_f1
-from engine.sentiment.training.network import CLASSES, AdaptedEncoder
+from engine.sentiment.training.network import AdaptedEncoder
 
 State = dict[str, Tensor]
 
@@ -80,23 +80,6 @@ class Trained:
     state: State
     epochs: tuple[Epoch, ...]
     stopped_early: bool
-
-
-def balanced_weights(examples: Sequence[Example], power: float = 0.5) -> tuple[float, float, float]:
-    """Return class weights that fall with how common a class is.
-
-    Parameters
-    ----------
-    examples
-        With at least one of each label.
-    power
-        0 gives equal weights, 1 makes all classes count alike.
-    """
-    counts = [sum(one.weight for one in examples if one.label == label) for label in LABELS]
-    raw = [(sum(counts) / (CLASSES * count)) ** power for count in counts]
-    mean = sum(w * count for w, count in zip(raw, counts, strict=True)) / sum(counts)
-    bearish, neutral, bullish = (weight / mean for weight in raw)
-    return bearish, neutral, bullish
 
 
 class Training:

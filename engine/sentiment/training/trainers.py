@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engine.sentiment.base import SentimentModel
+from engine.sentiment.base import LABELS, SentimentModel
 from engine.sentiment.encoder.adapter import Adapter
 from engine.sentiment.encoder.base_model import base_encoder
 from engine.sentiment.encoder.tokens import Tokenizer
-from engine.sentiment.training.examples import Example, by_source
+from engine.sentiment.training.examples import Example, balanced_weights, by_source
 from engine.sentiment.training.split import Parts
 from engine.settings.train_sentiment import TrainSentimentSection
 
@@ -55,7 +55,7 @@ def train(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Tell
 
 def _minilm(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Tell) -> Trained:
     # torch takes seconds to import, and only training needs it.
-    from engine.sentiment.training.loop import LoopSettings, balanced_weights  # noqa: PLC0415
+    from engine.sentiment.training.loop import LoopSettings  # noqa: PLC0415
     from engine.sentiment.training.outcome import (  # noqa: PLC0415
         AdapterSettings,
         TrainedReader,
@@ -65,13 +65,13 @@ def _minilm(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Te
     from engine.sentiment.training.teaching import mean_adapter  # noqa: PLC0415
 
     settings = LoopSettings(
-        epochs=section.epochs,
-        batch=section.batch_texts,
-        learning_rate=section.learning_rate,
+        epochs=section.most_epochs,
+        batch=section.batch_texts or 32,
+        learning_rate=section.learning_rate or 1.2e-3,
         patience=section.patience,
         hiding=section.hiding,
         teaching=section.teaching,
-        class_weights=balanced_weights(parts.training, section.class_weight_power),
+        class_weights=balanced_weights(parts.training, _given(section.class_weight_power, 0.3)),
         seed=section.seed,
         threads=section.threads,
     )
@@ -82,7 +82,7 @@ def _minilm(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Te
         parts.training,
         parts.validation,
         settings,
-        AdapterSettings(section.rank, section.dropout, section.version),
+        AdapterSettings(section.rank, _given(section.dropout, 0.1), section.version),
         base,
         tokenizer,
         folder,
@@ -117,10 +117,13 @@ def _tfidf(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Tel
 
     # It has nothing to choose by the validation, and reads no marks.
     learnt = [one for one in (*parts.training, *parts.validation) if not one.origin]
+    power = section.class_weight_power or 0.0
+    balance = balanced_weights(learnt, power) if power else (1.0,) * len(LABELS)
+    weight_of = dict(zip(LABELS, balance, strict=True))
     weights = train_tfidf(
         [one.text for one in learnt],
         [one.label for one in learnt],
-        [one.weight for one in learnt],
+        [one.weight * weight_of[one.label] for one in learnt],
     )
     tell()
     path = folder / f"tfidf-{section.version}.npz"
@@ -137,10 +140,17 @@ def _lstm(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Tell
     from engine.sentiment.lstm import LstmModel  # noqa: PLC0415  (torch, as above)
     from engine.sentiment.lstm_training import LstmSettings, train_lstm  # noqa: PLC0415
 
-    settings = LstmSettings(
-        epochs=section.epochs, patience=section.patience, balance=section.class_weight_power,
+    usual = LstmSettings()
+    settings = replace(
+        usual,
+        epochs=section.most_epochs,
+        batch=section.batch_texts or usual.batch,
+        learning_rate=section.learning_rate or usual.learning_rate,
+        dropout=_given(section.dropout, usual.dropout),
+        patience=section.patience,
+        balance=_given(section.class_weight_power, usual.balance),
         seed=section.seed,
-    )  # fmt: skip
+    )
     learnt, checked = (
         [one for one in part if not one.origin] for part in (parts.training, parts.validation)
     )
@@ -153,6 +163,10 @@ def _lstm(section: TrainSentimentSection, parts: Parts, folder: Path, tell: Tell
         return path
 
     return Trained(LstmModel(weights), save)
+
+
+def _given(value: float | None, usual: float) -> float:
+    return usual if value is None else value
 
 
 def _counts(examples: list[Example]) -> dict[str, int]:

@@ -320,6 +320,10 @@ class ChaosWorld:
             if gap.channel == "trades" and gap.opened_at < end
         ]
 
+    def lasting_gaps(self) -> list[str]:
+        """Name every gap, of any channel, that is open."""
+        return [f"{gap.gap_id} is open" for gap in Reader(self.store).open_gaps()]
+
     def gaps(self) -> list[Gap]:
         """Return every gap, newest version."""
         return Reader(self.store)._rows("feed_gaps", "FINAL ORDER BY opened_at, gap_id")

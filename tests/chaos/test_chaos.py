@@ -190,6 +190,8 @@ def test_chaos_ends_whole_and_verified(
 ) -> None:
     world.venues.order("calm")
     whole(world, "everything")
+    # Books, best prices and perpetuals too: a quiet one says nothing until it moves again.
+    until("no gap of any channel is open", world.lasting_gaps, 120.0)
     now = world.memory(SPARED)
     assert {name: now[name] for name in now if now[name] > GROWTH * memory[name]} == {}
     injected = world.venues.injected()

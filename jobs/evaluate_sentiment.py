@@ -17,11 +17,14 @@ from pathlib import Path
 from engine.config import Config
 from engine.sentiment.evaluation.evaluate import evaluate
 from engine.sentiment.evaluation.files import write_evaluation
-from engine.sentiment.evaluation.labelled import read_labelled
 from engine.sentiment.evaluation.quality import Evaluation
 from engine.sentiment.evaluation.report import EvaluationReport
 from engine.sentiment.registry import check_model_name, sentiment_model
 from engine.sentiment.training.examples import Example
+from engine.sentiment.training.gather import examples_of
+from engine.sentiment.training.split import stratified
+from engine.settings.evaluate_sentiment import EvaluateSentimentSection
+from engine.settings.train_sentiment import TrainingSet
 from jobs.progress import Step, step
 from jobs.run import Run, command, running
 from jobs.summary import Summary
@@ -44,7 +47,7 @@ def main(config: Config) -> Summary:
     for name in models:
         check_model_name(name)
     with running(JOB, config) as run:
-        examples = read_labelled(section.path, section.columns, section.labels)
+        examples = _examples(section)
         with step("texts", len(examples) * len(models)) as progress:
             found = [_evaluated(name, examples, config, progress) for name in models]
         report = EvaluationReport(section.path, tuple(found))
@@ -55,6 +58,20 @@ def main(config: Config) -> Summary:
         for one in found:
             _tell(run, one)
         return run.summary
+
+
+def _examples(section: EvaluateSentimentSection) -> list[Example]:
+    named = TrainingSet(
+        path=section.path,
+        columns=section.columns,
+        labels=section.labels,
+        labelled_by=section.labelled_by,
+        delimiter=section.delimiter,
+    )
+    examples = examples_of(named)
+    if not section.held_out:
+        return examples
+    return stratified(examples, 0.0, section.held_out, section.seed).test
 
 
 def _evaluated(

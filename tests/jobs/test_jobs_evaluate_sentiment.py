@@ -11,8 +11,9 @@ from jobs_texts import home, job_config
 
 from engine.errors import ConfigError
 from engine.job_request import load_job_config
+from engine.sentiment.training.gather import gathered
 from engine.store.client import Store
-from jobs.evaluate_sentiment import main
+from jobs.evaluate_sentiment import _examples, main
 
 GOOD = ("soars to a record", "rallies as inflows surge", "breaks out to new highs")
 BAD = ("crashes after the hack", "plunges as outflows mount", "slumps, longs liquidated")
@@ -92,6 +93,33 @@ def test_evaluate_sentiment_reads_columns_and_labels_as_told(store, tmp_path):
     held = json.loads((tmp_path / "out" / "latest.json").read_text())["evaluations"][0]
     assert [label["texts"] for label in held["overall"]["labels"]] == [24, 24, 24]
     assert sorted(file.suffix for file in (tmp_path / "out").iterdir()) == [".json", ".json"]
+
+
+def test_evaluate_sentiment_of_what_training_holds_out_takes_the_same_texts(
+    store, labelled, tmp_path
+):
+    told = [f"path={labelled}", "models=[lexicon]", "least_per_label=2"]
+    config = job_config("evaluate_sentiment", store, *told, "held_out=0.25", "seed=3",
+                        f"out={tmp_path / 'out'}")  # fmt: skip
+    training = job_config(
+        "train_sentiment", store, f"sets=[{{path: {labelled}}}]", "corpus=false", "test=0.25",
+        "seed=3",
+    ).train_sentiment  # fmt: skip
+    expected = gathered(training).test
+    assert 0 < len(expected) < 36
+    assert _examples(config.evaluate_sentiment) == expected
+    assert main(config).written == {"texts evaluated": len(expected)}
+
+
+def test_evaluate_sentiment_takes_the_labels_that_come_with_the_package(store, tmp_path):
+    file = tmp_path / "headlines.csv"
+    file.write_text("title\nBitcoin soars to a record\n")
+    config = job_config(
+        "evaluate_sentiment", store, f"path={file}", "labelled_by=corpus_test",
+        f"out={tmp_path / 'out'}",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="of none of its texts in column 'title'"):
+        main(config)
 
 
 def test_evaluate_sentiment_without_a_path_is_refused_before_it_runs():

@@ -36,8 +36,14 @@ from engine.job_request import AGAIN
 from engine.quality.verdict import Verdict
 from engine.store.asking import patiently
 from engine.store.client import Store
-from engine.store.dataset_plan import chosen_features, plan_dataset, selection_of
-from engine.store.dataset_reader import QUERIES, BarRange, DatasetReader
+from engine.store.dataset_plan import (
+    chosen_features,
+    parameters_of,
+    plan_dataset,
+    queries_of,
+    selection_of,
+)
+from engine.store.dataset_reader import BarRange, DatasetReader
 from engine.store.dataset_rows import part_rows
 from engine.store.endpoint import StoreEndpoint
 from engine.store.quality_gate import Scope, gate
@@ -193,7 +199,8 @@ def _finish(run: Run, folder: DatasetFolder, request: DatasetRequest, verdict: V
         code_version=code_version(),
         created_at=now,
         quality=verdict.as_dict(),
-        queries=QUERIES,
+        queries=queries_of(request),
+        parameters=parameters_of(request),
     )
     text = folder.finish(manifest)
     row = dataset_row(request, manifest, text, str(folder.path), now)

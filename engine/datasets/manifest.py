@@ -44,6 +44,7 @@ def manifest_of(
     created_at: int,
     quality: Mapping[str, Any],
     queries: Mapping[str, str],
+    parameters: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return the manifest of a data set, as plain values.
 
@@ -57,6 +58,8 @@ def manifest_of(
         What the quality gate said, and whether it was overruled.
     queries
         What was asked of the store, by name.
+    parameters
+        The queries' parameters that hold for the whole data set, by the query's name.
     """
     digest = digest_of(list(files))
     return {
@@ -77,6 +80,7 @@ def manifest_of(
             for one in dataset_columns(request)
         ],
         "queries": dict(queries),
+        "parameters": {name: dict(values) for name, values in parameters.items()},
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from engine.datasets.request import DatasetRequest
@@ -10,7 +12,7 @@ from engine.errors import ConfigError
 from engine.features.catalogue import FEATURE_NAMES, FEATURE_VERSION
 from engine.settings.export_dataset import ExportDatasetSection
 from engine.store.client import Store
-from engine.store.dataset_reader import BarSelection, DatasetReader
+from engine.store.dataset_reader import QUERIES, BarSelection, DatasetReader, bars_query
 
 
 def plan_dataset(
@@ -69,6 +71,27 @@ def selection_of(request: DatasetRequest) -> BarSelection:
         request.exchange,
         request.instruments,
     )
+
+
+def queries_of(request: DatasetRequest) -> dict[str, str]:
+    """Return all that is asked of the store for a data set's rows, by name, for its manifest."""
+    return {"bars": bars_query(request.features), **QUERIES}
+
+
+def parameters_of(request: DatasetRequest) -> dict[str, dict[str, Any]]:
+    """Return the parameters of `queries_of` that hold for a whole data set, by the query's name.
+
+    An export asks a stretch of bars at a time, with its own ``begin`` and ``end``; what the other
+    queries take besides (``instruments``, ``after``, ``until``) follows from the stretch's bars.
+    """
+    bars = selection_of(request).parameters()
+    return {
+        "bars": bars,
+        "sentiment": {"window": request.sentiment_window, "model": request.sentiment_model},
+        "ticks": {"step": Timeframe(request.timeframe).ns},
+        "outcomes": bars
+        | {"horizons": list(request.horizons), "label_version": request.label_version},
+    }
 
 
 def chosen_features(names: tuple[str, ...]) -> tuple[str, ...]:

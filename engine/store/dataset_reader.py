@@ -115,6 +115,18 @@ class BarSelection:
         }
 
 
+def bars_query(features: Sequence[str]) -> str:
+    """Return what is asked for the bars of a selection, with some of their features.
+
+    Its parameters are `BarSelection.parameters`.
+    """
+    names = "".join(f", `{name}`" for name in features)
+    return (
+        "SELECT exchange, instrument, open_time, close_time, available_at, close"
+        f"{names} {_BARS} ORDER BY open_time, exchange, instrument"
+    )
+
+
 class DatasetReader:
     """Reads what a training set is made of.
 
@@ -150,12 +162,7 @@ class DatasetReader:
 
     def bars(self, selection: BarSelection, part: BarRange, features: Sequence[str]) -> pa.Table:
         """Return bars with their features; NULL where a value is missing."""
-        names = ", ".join(f"`{name}`" for name in features)
-        return self._store.query_arrow(
-            "SELECT exchange, instrument, open_time, close_time, available_at, close"
-            f"{', ' if names else ''}{names} {_BARS} ORDER BY open_time, exchange, instrument",
-            selection.parameters(part),
-        )
+        return self._store.query_arrow(bars_query(features), selection.parameters(part))
 
     def sentiment(
         self, instruments: Sequence[str], window: str, model: str, after: int, until: int

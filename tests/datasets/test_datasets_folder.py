@@ -123,11 +123,13 @@ def test_manifest_makes_the_folder_complete_and_discard_undoes_it(folder: Datase
     told = manifest_of(
         REQUEST, list(folder.files()), run_id="r", code_version="1", created_at=0,
         quality={"passed": True}, queries={"mood": "SELECT 1"},
+        parameters={"mood": {"until": 1}},
     )  # fmt: skip
     assert folder.finish(told) == (folder.path / "manifest.json").read_text()
     assert folder.is_complete
     assert json.loads((folder.path / "manifest.json").read_text()) == told
     assert told["rows"] == 5
+    assert (told["queries"], told["parameters"]) == ({"mood": "SELECT 1"}, {"mood": {"until": 1}})
     assert told["dataset_id"] == dataset_id(REQUEST, told["sha256"])
     assert [one["name"] for one in told["columns"]][:3] == ["exchange", "instrument", "open_time"]
     folder.discard()

@@ -14,6 +14,7 @@ import pytest
 
 from engine.clock import NS_PER_S, parse_iso_utc
 from engine.config import Config, RetentionConfig, load_config
+from engine.datasets.manifest import manifest_of
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
 from engine.domain.market import Candle, Listing, PerpetualTick
@@ -26,7 +27,7 @@ from engine.features.catalogue import FEATURE_NAMES, FEATURE_VERSION, feature_co
 from engine.job_request import load_job_config
 from engine.store.client import Store
 from engine.store.dataset_lineage import dataset_lineage
-from engine.store.dataset_plan import plan_dataset, selection_of
+from engine.store.dataset_plan import parameters_of, plan_dataset, queries_of, selection_of
 from engine.store.dataset_reader import DatasetReader
 from engine.store.dataset_rows import part_rows
 from engine.store.embedded import EmbeddedStore
@@ -163,6 +164,18 @@ def exported(store: Store, config: Config) -> pa.Table:
     return pa.concat_tables([part_rows(store, request, part) for part in parts])
 
 
+def asked(store: Store, manifest: dict[str, Any], name: str) -> pa.Table:
+    """Return what the store answers to a query of a manifest, as anybody may ask it."""
+    return store.query_arrow(manifest["queries"][name], manifest["parameters"][name])
+
+
+def assert_asked_bars_are_those_of(rows: pa.Table, store: Store, manifest: dict[str, Any]) -> None:
+    bars = asked(store, manifest, "bars")
+    assert bars.column_names == [*rows.column_names[:6], *FEATURE_NAMES[:2]]
+    mine = rows.select(bars.column_names)
+    assert bars.cast(mine.schema).equals(mine)
+
+
 def of(rows: pa.Table, name: str, market: Market = BTC) -> list[Any]:
     mine = rows.filter(pa.compute.equal(rows.column("instrument"), market.instrument))
     return mine.column(name).to_pylist()
@@ -183,6 +196,25 @@ def test_rows_are_all_bars_in_order_with_what_was_known(store: Store, config: Co
     assert of(rows, "funding_rate")[:3] == [60 / 1e6, 120 / 1e6, 180 / 1e6]
     assert of(rows, "mark_price")[:2] == [100.5, 100.5]
     assert of(rows, "forward_return_4h")[:2] == [0.0, 0.001]
+
+
+def test_queries_of_the_manifest_give_the_bars_and_labels_of_the_export(
+    store: Store, config: Config
+) -> None:
+    section = config.export_dataset
+    request = plan_dataset(store, section, Timeframe.H1, section.watermark_ns() or 0)
+    store.insert("features", [features(BTC, BARS)])  # after the watermark
+    manifest = json.loads(json.dumps(manifest_of(
+        request, [], run_id="r", code_version="1", created_at=0, quality={},
+        queries=queries_of(request), parameters=parameters_of(request),
+    )))  # fmt: skip
+    rows = exported(store, config)
+    assert_asked_bars_are_those_of(rows, store, manifest)
+    labels = asked(store, manifest, "outcomes")
+    assert labels.num_rows == 2 * 68 == BARS * 2 - rows.column("known_at_4h").null_count
+    assert set(manifest["queries"]) == {
+        "bars", "sentiment", "mood", "ticks", "listings", "outcomes"
+    }  # fmt: skip
 
 
 def test_labels_that_were_not_known_by_the_watermark_are_null(store: Store, config: Config) -> None:
@@ -343,6 +375,7 @@ def test_export_job_writes_the_same_bytes_every_time_and_goes_on_where_it_was_ki
     assert [file["rows"] for file in manifest["files"]] == [96, 48]
     read = pa.concat_tables([pq.read_table(folder / name) for name in sorted(content)])
     assert read.equals(exported(store, config))
+    assert_asked_bars_are_those_of(read, store, manifest)
 
     # The same again elsewhere, with more known since: the same bytes.
     store.insert("sentiment_aggregates", [aggregate(END + 1, 0.9)])

@@ -53,6 +53,9 @@ AGAIN = "ENGINE_JOB_AGAIN"
 RUN_ID = "ENGINE_JOB_ID"
 """In the environment of a submitted job: its id with Ray, under which it is recorded too."""
 
+CODE = "ENGINE_JOB_CODE"
+"""In the environment of a job whose code travelled: the code's version where it was submitted."""
+
 MASK = "***"
 """Instead of a password, wherever a configuration leaves the process that was given it."""
 

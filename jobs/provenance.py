@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-from engine.job_request import RUN_ID
+from engine.code_version import code_version as version_of_this_code
+from engine.job_request import CODE, RUN_ID
 
 _RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Where Ray tells a submitted job its id."""
 
 
-def code_version() -> str:
-    """Return the package's version, with the commit where this is a checkout."""
-    try:
-        number = version("signal-engine")
-    except PackageNotFoundError:  # a checkout that travelled to a cluster
-        number = "0"
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return number
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return number
-    return f"{number}+{found.stdout.strip()}"
+def code_version(environment: Mapping[str, str] | None = None) -> str:
+    """Return the version of the code: what the submission says, where the code travelled with it.
+
+    Examples
+    --------
+    >>> code_version({CODE: "0.1.0+1a2b3c4d5e6f"})
+    '0.1.0+1a2b3c4d5e6f'
+    """
+    variables = os.environ if environment is None else environment
+    return variables.get(CODE) or version_of_this_code()
 
 
 def submission_id(environment: Mapping[str, str] | None = None) -> str:

@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from engine.code_version import ROOT, code_version
 from engine.errors import ConfigError
-from engine.job_request import AGAIN, RUN_ID, TREE
+from engine.job_request import AGAIN, CODE, RUN_ID, TREE
 
 STOP_PATIENCE_S = 15
 """Seconds from SIGTERM to SIGKILL: a job that is stopped writes down that it was."""
@@ -22,9 +23,6 @@ LARGEST_CONFIG = 100_000
 
 NOT_NEEDED = (".git", "tests", "benchmarks", "docs")
 """Of a checkout: left out of what travels, besides what its .gitignore and .rayignore name."""
-
-ROOT = Path(__file__).parents[2]
-"""Where this code lies: a checkout, or the folder of installed packages."""
 
 
 def entrypoint(job: str, *, is_here: bool) -> str:
@@ -75,6 +73,8 @@ def job_environment(
     if is_here:
         own = os.environ.get("PYTHONPATH", "")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), own)))
+    elif _is_checkout():
+        environment[CODE] = code_version()  # its history stays here
     return environment
 
 
@@ -83,9 +83,13 @@ def travelling_code() -> dict[str, Any]:
 
     Empty where the package is installed and not a checkout: then the cluster has to have it.
     """
-    if not (ROOT / "pyproject.toml").is_file():
+    if not _is_checkout():
         return {}
     return {"working_dir": str(ROOT), "excludes": [f"/{name}" for name in NOT_NEEDED]}
+
+
+def _is_checkout() -> bool:
+    return (ROOT / "pyproject.toml").is_file()
 
 
 def token_header(environment: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -15,7 +15,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from engine.actors.job_environment import (
-    ROOT,
     entrypoint,
     job_environment,
     token_header,
@@ -28,6 +27,7 @@ from engine.cli.job_target import Target, find_target, read_job_config
 from engine.cli.main import app
 from engine.cli.runfile import Run, write_run
 from engine.cli.submit import exit_code
+from engine.code_version import ROOT, code_version
 from engine.config import Config, load_config
 from engine.domain.job import JobRun, Progress
 from engine.errors import ConfigError, NotRunningError, StartError
@@ -203,6 +203,17 @@ def test_job_environment_elsewhere_has_no_path_of_this_machine() -> None:
     assert environment["ENGINE_JOB_AGAIN"] == "1"
     assert entrypoint("report", is_here=False) == "python -m jobs.report"
     assert travelling_code()["working_dir"] == str(ROOT)
+
+
+def test_job_environment_tells_the_version_of_code_that_travels_and_of_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = job_environment({}, "report-1", again=False, is_here=False)
+    assert elsewhere["ENGINE_JOB_CODE"] == code_version(ROOT)
+    assert "ENGINE_JOB_CODE" not in job_environment({}, "report-1", again=False, is_here=True)
+    monkeypatch.setattr("engine.actors.job_environment.ROOT", tmp_path)  # installed: runs its own
+    assert travelling_code() == {}
+    assert "ENGINE_JOB_CODE" not in job_environment({}, "report-1", again=False, is_here=False)
 
 
 def test_job_environment_too_large_is_refused() -> None:

@@ -14,19 +14,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pyarrow as pa
 import pytest
 import ray
 from ray import cloudpickle
+from typer.testing import CliRunner
 
 from engine.actors.agent_port import own_agent_port
+from engine.actors.job_environment import token_header
 from engine.actors.placement import NAMESPACE
 from engine.actors.submission import JobServer
 from engine.cli.job_listing import join
+from engine.cli.main import app
 from engine.clock import SystemClock
+from engine.code_version import ROOT, code_version
 from engine.config import Config
 from engine.domain.job import JobBlock, JobRun
 from engine.errors import ConfigError, EngineError, StartError
@@ -47,6 +53,7 @@ from jobs.run import command, running
 from tests.local_ray import own_ray
 
 pytestmark = pytest.mark.ray
+PROGRAMS = Path(sys.executable).parent
 # Workers cannot import a test file: what they run of it travels whole.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -66,13 +73,16 @@ def config(home: EmbeddedStore) -> Config:
 
 @pytest.fixture(scope="module")
 def jobs_url(home: EmbeddedStore) -> Iterator[str]:
-    """A cluster with its job API; its machines know the store's password."""
+    """A cluster with its job API; its machines know the store's password, and which Python."""
     os.environ["ENGINE__STORE__URL"] = home.endpoint.url
+    path = os.environ["PATH"]
     with ExitStack() as stack:
         with own_agent_port():
+            os.environ["PATH"] = os.pathsep.join((str(PROGRAMS), path))
             context = stack.enter_context(
                 own_ray(include_dashboard=True, dashboard_host="127.0.0.1", namespace=NAMESPACE)
             )
+        os.environ["PATH"] = path
         del os.environ["ENGINE__STORE__URL"]
         yield f"http://{context.dashboard_url}"
 
@@ -406,6 +416,73 @@ def test_job_is_submitted_once_under_one_id_and_fails_with_its_exit_code(
     assert "none.parquet" in server.log("twice").splitlines()[-1]
     assert server.one("never") is None
     assert not server.stop("never")
+
+
+def hourly_file(folder: Path, symbol: str) -> Path:
+    path = folder / f"{symbol}-1h.csv"
+    rows = [f"{1_700_000_000 // 3600 * 3600 + hour * 3600},1,2,0.5,1.5,9" for hour in range(3)]
+    path.write_text("\n".join(("time,open,high,low,close,volume", *rows)))
+    return path
+
+
+def closes(store: Store, instrument: str) -> list[float]:
+    found = store.query_arrow(
+        "SELECT close FROM candles FINAL WHERE instrument = {name:String} ORDER BY open_time",
+        {"name": instrument},
+    )
+    return list(found.column("close").to_pylist())
+
+
+def test_job_for_a_cluster_elsewhere_takes_its_code_and_the_clusters_token_along(
+    jobs_url: str,
+    home: EmbeddedStore,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", (Path.home() / ".ray" / "auth_token").read_text())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ENGINE_STATE_DIR", str(tmp_path))  # no engine of this machine is known
+    path, url = hourly_file(tmp_path, "BTCUSDT"), home.endpoint.url
+    done = CliRunner().invoke(app, [
+        "submit", "import_candles", "--address", jobs_url, "--wait", "--json",
+        "--set", f"path={path}", "--set", f"store.url={url}",
+    ])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["job"], told["state"]) == ("import_candles", "done")
+    run = run_of(store, told["id"])
+    assert run is not None
+    assert (run.submission_id, run.outcome, run.rows) == (told["id"], "done", 3)
+    assert run.code_version == code_version()
+    assert "***" in json.loads(run.config)["store"]["url"]
+    assert closes(store, "BTC-USDT") == [1.5] * 3
+    job = httpx.get(f"{jobs_url}/api/jobs/{told['id']}", headers=token_header()).json()
+    assert job["entrypoint"] == "python -m jobs.import_candles"
+    assert job["runtime_env"]["working_dir"].startswith("gcs://")
+
+
+def test_job_that_rays_own_command_submits_is_recorded_with_a_hash_of_its_code(
+    jobs_url: str, store: Store, tmp_path: Path
+) -> None:
+    path = hourly_file(tmp_path, "ETHUSDT")
+    done = subprocess.run(
+        [PROGRAMS / "ray", "job", "submit", "--address", jobs_url, "--working-dir", ".", "--",
+         "python", "-m", "jobs.import_candles", "--config", "configs/live.yaml",
+         "--set", f"path={path}"],
+        cwd=ROOT, env={**os.environ, "RAY_AUTH_MODE": "token"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = last(store)
+    assert (found.job, found.outcome, found.rows) == ("import_candles", "done", 3)
+    assert f"'{found.submission_id}' succeeded" in done.stdout
+    assert found.run_id in done.stdout
+    for name in ("engine", "jobs", "pyproject.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    assert found.code_version == code_version(tmp_path)
+    assert "+src." in found.code_version
+    assert closes(store, "ETH-USDT") == [1.5] * 3
 
 
 def test_token_that_is_wrong_is_one_sentence(

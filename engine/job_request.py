@@ -60,6 +60,7 @@ MASK = "***"
 """Instead of a password, wherever a configuration leaves the process that was given it."""
 
 _EMBEDDED = "embedded:"
+_SKIP_BAD = "skip_bad"
 
 
 def section_of(job: str, config: Config) -> JobSection:
@@ -128,6 +129,36 @@ def _in_full(job: str, override: str, own: list[str]) -> str:
         hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(own)}"
         raise ConfigError(f"unknown key {first!r} of {job}; {hint}")
     return override
+
+
+def takes_skip_bad(job: str) -> bool:
+    """Say whether a job can set bad rows aside.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such job.
+    """
+    return _SKIP_BAD in type(section_of(job, Config())).model_fields
+
+
+def with_skip_bad(job: str, overrides: Iterable[str]) -> list[str]:
+    """Return the overrides of a job that was given ``--skip-bad``, the short form of a key.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no such job, or it does not have that key.
+
+    Examples
+    --------
+    >>> with_skip_bad("import_candles", ["path=x.csv"])
+    ['path=x.csv', 'skip_bad=true']
+    """
+    if not takes_skip_bad(job):
+        able = ", ".join(name for name in JOBS if takes_skip_bad(name))
+        raise ConfigError(f"--skip-bad: {job} sets no bad rows aside; that is for {able}")
+    return [*overrides, f"{_SKIP_BAD}=true"]
 
 
 def new_run_id(job: str) -> str:

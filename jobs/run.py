@@ -44,6 +44,8 @@ from engine.job_request import (
     load_job_config,
     new_run_id,
     section_of,
+    takes_skip_bad,
+    with_skip_bad,
 )
 from engine.log import set_up_logging
 from engine.sentiment.choice import settled
@@ -256,6 +258,13 @@ def _arguments(job: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="of the job, or SECTION.KEY"
     )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="import what is sound; bad rows go to quarantine"
+        if takes_skip_bad(job)
+        else argparse.SUPPRESS,
+    )
     parser.add_argument("--again", action="store_true", help="also what is done already")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser.parse_args(arguments)
@@ -263,6 +272,7 @@ def _arguments(job: str, arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _config(job: str, given: argparse.Namespace) -> Config:
     tree = os.environ.get(TREE)
-    if tree and given.config is None and not given.set:
+    overrides = with_skip_bad(job, given.set) if given.skip_bad else given.set
+    if tree and given.config is None and not overrides:
         return settled(job_config_from(job, json.loads(tree)))
-    return settled(load_job_config(job, given.config, given.set))
+    return settled(load_job_config(job, given.config, overrides))

@@ -13,7 +13,7 @@ from engine.cli.job_listing import problem_in
 from engine.cli.job_target import AddressOption, Target, find_target, read_job_config
 from engine.cli.options import ConfigOption
 from engine.errors import ConfigError, EngineError
-from engine.job_request import JOBS
+from engine.job_request import JOBS, with_skip_bad
 from engine.job_summary import Summary
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ def submit(
         bool, typer.Option("--wait", help="Until it is over; show the outcome.")
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Wait, and show its log.")] = False,
+    skip_bad: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad", help="import_candles: what is sound; bad rows go to quarantine."
+        ),
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Do what is done already, too.")] = False,
     address: AddressOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -58,6 +64,8 @@ def submit(
     """
     if not job:
         raise ConfigError(f"which job? there are {', '.join(JOBS)}; engine submit JOB submits one")
+    if skip_bad:
+        override = with_skip_bad(job, override or ())
     target = find_target(address)
     settings = read_job_config(job, config, override, target)
     server = target.connect()

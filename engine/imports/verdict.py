@@ -36,7 +36,7 @@ def verdict(censuses: Sequence[Census], unusable: Mapping[str, str]) -> str:
     others = f". {len(told) - MOST_TOLD} more files are not sound" if len(told) > MOST_TOLD else ""
     return (
         f"nothing was written: {shown}{others}. Mend the files, or import what is sound with "
-        "--set skip_bad=true"
+        "--skip-bad"
     )
 
 

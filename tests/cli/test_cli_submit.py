@@ -120,6 +120,27 @@ def test_job_config_that_cannot_work_is_refused_before_submission(
     assert words in str(caught.value)
 
 
+def test_skip_bad_is_refused_for_a_job_that_sets_no_rows_aside() -> None:
+    done = CliRunner().invoke(app, ["submit", "report", "--skip-bad"])
+    assert isinstance(done.exception, ConfigError)
+    words = "--skip-bad: report sets no bad rows aside; that is for import_candles"
+    assert str(done.exception) == words
+
+
+def test_skip_bad_is_the_short_form_of_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[str] | None] = []
+
+    def refused(job: str, path: Path | None, overrides: list[str] | None, target: Target) -> None:
+        given.append(overrides)
+        raise ConfigError("seen")
+
+    monkeypatch.setattr("engine.cli.submit.read_job_config", refused)
+    monkeypatch.setattr("engine.cli.submit.find_target", lambda address: Target("", True, None))
+    CliRunner().invoke(app, ["submit", "import_candles", "--set", "path=x.csv", "--skip-bad"])
+    CliRunner().invoke(app, ["submit", "import_candles"])
+    assert given == [["path=x.csv", "skip_bad=true"], None]
+
+
 def test_job_config_without_a_file_is_that_of_the_running_engine() -> None:
     settings = json.dumps(portable(Config.model_validate({"ranking": {"neutral_band": 0.2}})))
     engine = Run(1, 0.0, "", "", "", "", "", "", "", (), (), "", True, settings=settings)

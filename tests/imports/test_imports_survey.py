@@ -290,6 +290,6 @@ def test_verdict_names_files_rows_and_columns_and_the_remedy(tmp_path: Path) -> 
     assert verdict(found, {"x.csv": "x.csv holds no rows"}) == (
         "nothing was written: x.csv holds no rows. 0.parquet: row 1: column 'close' (-1.0) is not "
         "a finite number above 0; row 2: column 'close' (nan) is not a finite number above 0; and "
-        "1 more. Mend the files, or import what is sound with --set skip_bad=true"
+        "1 more. Mend the files, or import what is sound with --skip-bad"
     )
     assert verdict(found[1:], {}) == ""

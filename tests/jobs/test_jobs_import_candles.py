@@ -355,6 +355,35 @@ async def test_import_candles_over_rest_stores_what_the_venue_tells(store: Store
     assert first.notes["to"] == iso_utc(held[-1].close_time)
 
 
+def test_import_candles_command_with_skip_bad_imports_what_is_sound(
+    store: Store, tmp_path: Path
+) -> None:
+    rows = candles("BTCUSDT", range(10))
+    closes = pa.array([-1.0, *rows["close"].to_pylist()[1:]])
+    bad = rows.set_column(rows.column_names.index("close"), "close", closes)
+    path = write(tmp_path / "c.parquet", bad)
+    given = ["--set", f"path={path}", "--set", f"store.url={store.endpoint.url}"]
+    assert command("import_candles", job.main, given) == 2
+    assert (count(store, "candles"), count(store, "quarantine")) == (0, 0)
+    assert command("import_candles", job.main, [*given, "--skip-bad"]) == 0
+    assert (count(store, "candles"), count(store, "quarantine")) == (9, 1)
+
+
+def test_skip_bad_is_an_option_of_the_import_and_refused_by_other_jobs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = {}
+    for name in ("import_candles", "report"):
+        with pytest.raises(SystemExit):
+            command(name, job.main, ["--help"])
+        shown[name] = "--skip-bad" in capsys.readouterr().out
+    assert shown == {"import_candles": True, "report": False}
+    assert command("report", job.main, ["--skip-bad"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --skip-bad: report sets no bad rows aside; that is for import_candles\n"
+    )
+
+
 def test_import_candles_command_tells_a_mistake_in_one_sentence(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -367,7 +396,7 @@ def test_import_candles_command_tells_a_mistake_in_one_sentence(
     assert last == (
         "error: nothing was written: c.parquet: column 'ts' holds times without a time zone; say "
         "which one is meant, for example with --set naive_timezone=UTC. Mend the files, or import "
-        "what is sound with --set skip_bad=true"
+        "what is sound with --skip-bad"
     )
     assert command("import_candles", job.main, [*given, "--set", "naive_timezone=UTC"]) == 0
     assert count(store, "candles") == 10

@@ -8,6 +8,9 @@
 The texts must be ones that the model did not learn from: on those it did it is surer than it may
 be. The file that is written is named in ``sentiment.calibration``, that of an ensemble in
 ``sentiment.ensemble.parameters``.
+
+A model that with its calibration collapses to one label, or was judged by mostly empty texts or
+by a sliver, is refused: the summary says why, nothing is written.
 """
 
 from __future__ import annotations
@@ -24,10 +27,13 @@ from engine.sentiment.calibration.judged import (
     calibrate_ensemble,
     split,
 )
+from engine.sentiment.calibration.model import Calibration
 from engine.sentiment.ensemble.parameters import METHODS, EnsembleParameters
+from engine.sentiment.evaluation.gates import refusals
 from engine.sentiment.evaluation.labelled import read_labelled
 from engine.sentiment.registry import check_model_name, sentiment_model
 from engine.sentiment.training.examples import Example
+from engine.sentiment.training.split import Parts
 from jobs.progress import Step, step
 from jobs.run import Run, command, running
 from jobs.summary import Summary
@@ -54,17 +60,15 @@ def main(config: Config) -> Summary:
         parts = split(examples, section.held_out)
         with step("texts", len(examples) * len(members)) as progress:
             models = [(one, _recorded(one, examples, config, progress)) for one in members]
-        if name == "ensemble":
-            parameters, table = calibrate_ensemble(models, examples, parts, METHODS)
-            path = Path(section.out or Path(config.data_dir) / "models" / "ensemble.json")
-            write_parameters(path, parameters)
+        fitted, table, used = _fitted(name, models, examples, parts, config)
+        reasons = refusals(parts.test, used.quality, section.least_per_label)
+        if reasons:
+            run.summary.problem = f"the fit is refused, and not written: {'; '.join(reasons)}"
         else:
-            method = None if section.method == "best" else section.method
-            calibration, table = calibrate(models[0][1], examples, parts, method)
-            path = Path(section.out or _beside(config, name))
-            write_parameters(path, calibration)
-        run.wrote("texts fitted on", len(examples))
-        run.note("file", str(path))
+            path = Path(section.out or _file_of(name, config))
+            write_parameters(path, fitted)
+            run.wrote("texts fitted on", len(examples))
+            run.note("file", str(path))
         run.note("texts that judged", len(parts.test))
         _tell(run, table)
         return run.summary
@@ -90,7 +94,27 @@ def _recorded(name: str, examples: Sequence[Example], config: Config, progress: 
     return Recorded(model, texts, readings)
 
 
-def _beside(config: Config, name: str) -> Path:
+def _fitted(
+    name: str,
+    models: Sequence[tuple[str, Recorded]],
+    examples: Sequence[Example],
+    parts: Parts,
+    config: Config,
+) -> tuple[Calibration | EnsembleParameters, list[Judged], Judged]:
+    """Return what is to be written, how everything does, and how that does which will be used."""
+    if name == "ensemble":
+        parameters, table = calibrate_ensemble(models, examples, parts, METHODS)
+        used = {one.name: one for one in table}[config.sentiment.ensemble.method]
+        return parameters, table, used
+    asked = config.calibrate_sentiment.method
+    method = None if asked == "best" else asked
+    calibration, table = calibrate(models[0][1], examples, parts, method)
+    return calibration, table, table[-1]
+
+
+def _file_of(name: str, config: Config) -> Path:
+    if name == "ensemble":
+        return Path(config.data_dir) / "models" / "ensemble.json"
     plain = "".join(sign if sign.isalnum() else "-" for sign in name)
     return Path(config.data_dir) / "models" / f"{plain}-calibration.json"
 

@@ -21,6 +21,8 @@ class CalibrateSentimentSection(LabelledTextsSection):
     always takes the best for each member."""
     held_out: float = Field(0.3, gt=0.0, lt=0.9)
     """Share of the texts that only judges; then the fit is made again with all."""
+    least_per_label: PositiveInt = 30
+    """Nothing is written where fewer texts of a label that occurs judge."""
     batch_texts: PositiveInt = 256
     """Texts that a model is given at once."""
     out: FilePath = ""

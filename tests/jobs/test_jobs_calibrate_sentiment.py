@@ -111,3 +111,74 @@ def test_calibrate_sentiment_of_texts_that_the_model_cannot_read_is_refused(stor
     file.write_text("\n".join(["text,label", *rows]))
     with pytest.raises(ConfigError, match=r"lexicon-1 can read only 0 of 300 texts to fit on"):
         main(job_config("calibrate_sentiment", store, f"path={file}"))
+
+
+def refused(store: Store, rows: list[str], tmp_path: Path, *asked: str) -> str:
+    """Why the job writes nothing; checks that it does not."""
+    file, out = tmp_path / "labelled.csv", tmp_path / "out.json"
+    file.write_text("\n".join(["text,label", *rows]))
+    config = job_config("calibrate_sentiment", store, f"path={file}", f"out={out}", *asked)
+    summary = main(config)
+    assert (summary.outcome, summary.written) == ("failed", {})
+    assert "file" not in summary.notes
+    assert "texts that judged" in summary.notes
+    assert not out.exists()
+    assert summary.problem.startswith("the fit is refused, and not written: ")
+    return summary.problem
+
+
+def spoken(number: int, *labels: str) -> list[str]:
+    """Texts that say what their label is."""
+    return [f"Coin {n} {SAID[label][n % 4]},{label}" for n in range(number) for label in labels]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["method=best"],
+        ["method=none"],
+        ["model=ensemble", "sentiment.ensemble.members=[lexicon,lexicon-calibrated]"],
+        ["model=ensemble", "sentiment.ensemble.members=[lexicon,lexicon-calibrated]",
+         "sentiment.ensemble.method=soft"],
+    ],
+)  # fmt: skip
+def test_calibrate_sentiment_of_a_model_that_says_one_label_is_refused(store, tmp_path, asked):
+    labels = ("bearish", "neutral", "bullish")
+    rows = [f"Coin {n} meets on Tuesday,{labels[n % 3]}" for n in range(480)]
+    problem = refused(store, rows, tmp_path, *asked)
+    assert "for 99% of the texts, of which 33% are: it collapsed to one label" in problem
+    assert "the probabilities rank no better than chance" in problem
+
+
+def test_calibrate_sentiment_judged_by_a_sliver_is_refused(store, tmp_path):
+    problem = refused(store, spoken(160, *LABELS), tmp_path, "held_out=0.1")
+    assert "only 16 bearish texts were read, 30 are needed: the test is of a sliver" in problem
+    assert "only 16 neutral texts" in problem
+    assert "only 16 bullish texts" in problem
+
+
+def test_calibrate_sentiment_least_per_label_may_be_less(store, tmp_path):
+    file, out = tmp_path / "labelled.csv", tmp_path / "out.json"
+    file.write_text("\n".join(["text,label", *spoken(160, *LABELS)]))
+    given = (f"path={file}", f"out={out}", "held_out=0.1", "least_per_label=16")
+    summary = main(job_config("calibrate_sentiment", store, *given))
+    assert (summary.outcome, summary.notes["file"]) == ("done", str(out))
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("model=lexicon", "lexicon-1"),
+        ("model=ensemble", r"lexicon-1, lexicon-1\+\w+"),
+    ],
+)
+def test_calibrate_sentiment_of_mostly_empty_texts_is_refused(store, tmp_path, asked, names):
+    file, out = tmp_path / "labelled.csv", tmp_path / "out.json"
+    links = [f"https://news.example/{n},{LABELS[n % 3]}" for n in range(720)]
+    file.write_text("\n".join(["text,label", *spoken(120, *LABELS), *links]))
+    members = "sentiment.ensemble.members=[lexicon,lexicon-calibrated]"
+    given = (f"path={file}", f"out={out}", asked, members)
+    with pytest.raises(ConfigError, match=f"{names} can read only 252 of 972 texts to fit on; 486"):
+        main(job_config("calibrate_sentiment", store, *given))
+    assert not out.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -25,6 +26,9 @@ FEWEST_ROWS = 100
 """Fewer texts, or fewer than ten of a label, fit noise."""
 
 FEWEST_OF_LABEL = 10
+
+FEWEST_READ = 0.5
+"""Share of the texts to fit on that must be read: of mostly empty ones a fit shows nothing."""
 
 Readings = Sequence[TextSentiment | None]
 
@@ -98,13 +102,14 @@ def calibrate(
     tuple
         The calibration, fitted on all texts, and how the model does on the held-out ones: as it
         is, and with a calibration that has not seen them.
+
+    Raises
+    ------
+    ConfigError
+        Where the model can read too few of the texts.
     """
+    _check_read([model], parts.training)
     said, labels = _known(model, parts.training)
-    if len(labels) < FEWEST_ROWS:
-        raise ConfigError(
-            f"{model.name} can read only {len(labels)} of {len(parts.training)} texts to fit on; "
-            f"{FEWEST_ROWS} are needed: give texts that it reads"
-        )
     chosen = method or best_method(said, labels)
     judge = with_map(model, FITS[chosen](said, labels))
     table = [_judged("as it is", model, parts.test), _judged(chosen, judge, parts.test)]
@@ -136,9 +141,15 @@ def calibrate_ensemble(
     -------
     tuple
         Parameters fitted on all texts; how each member and each way does on the held-out ones.
+
+    Raises
+    ------
+    ConfigError
+        Where the members together can read too few of the texts.
     """
-    trial = _fitted(members, parts.training)
     models = [model for _, model in members]
+    _check_read(models, parts.training)
+    trial = _fitted(members, parts.training)
     table = [_judged(name, model, parts.test) for name, model in members]
     table += [_judged(way, EnsembleModel(models, trial, way), parts.test) for way in ways]
     return _fitted(members, examples), table
@@ -157,6 +168,19 @@ def _fitted(
         for name, model in members
     ]
     return fit_ensemble(readings, texts, _labels(examples), _sources(examples))
+
+
+def _check_read(models: Sequence[Recorded], examples: Sequence[Example]) -> None:
+    texts = [example.text for example in examples]
+    readings = zip(*(model.score(texts) for model in models), strict=True)
+    read = sum(any(one is not None for one in row) for row in readings)
+    needed = max(FEWEST_ROWS, math.ceil(FEWEST_READ * len(texts)))
+    if read < needed:
+        names = ", ".join(model.name for model in models)
+        raise ConfigError(
+            f"{names} can read only {read} of {len(texts)} texts to fit on; {needed} are needed: "
+            "give texts with words in them, or check the text column"
+        )
 
 
 def _known(model: Recorded, examples: Sequence[Example]) -> tuple[Matrix, Labels]:

@@ -16,6 +16,7 @@ from ray.exceptions import AuthenticationError, RayError
 from engine.actors.placement import NAMESPACE
 from engine.config import Config
 from engine.errors import StartError
+from engine.machine import affinity_cores
 from engine.store.endpoint import StoreEndpoint
 from jobs.priority import give_way
 from jobs.stopping import Stopped, listen
@@ -48,7 +49,7 @@ def join_ray(config: Config, cleanup: ExitStack) -> None:
         folder = tempfile.mkdtemp(prefix="engine-job-")
         cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
         common |= {
-            "num_cpus": _cores_here(),
+            "num_cpus": affinity_cores(),
             "object_store_memory": config.ray.object_store_mb * 2**20,
             "include_dashboard": False,
             "_temp_dir": folder,
@@ -117,8 +118,4 @@ def cores() -> int:
     alive = [node for node in nodes() if node["Alive"] and node["Resources"].get("CPU")]
     logical = sum(int(node["Resources"]["CPU"]) for node in alive)
     machines = {node["NodeManagerHostname"] for node in alive}
-    return max(1, min(logical, _cores_here() * len(machines)))
-
-
-def _cores_here() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(logical, affinity_cores() * len(machines)))

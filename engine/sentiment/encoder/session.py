@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from engine.machine import affinity_cores
 from engine.sentiment.encoder.adapter import Adapter
 from engine.sentiment.encoder.base_model import Encoder, Linear
 from engine.sentiment.encoder.graph import encoder_graph
@@ -24,7 +25,7 @@ def cores() -> int:
     Ray sets the variable in its workers to the CPUs that they were given.
     """
     told = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, int(told)) if told.isdecimal() else len(os.sched_getaffinity(0))
+    return max(1, int(told)) if told.isdecimal() else affinity_cores()
 
 
 class EncoderSession:

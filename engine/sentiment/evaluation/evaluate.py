@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import statistics
@@ -10,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from engine.machine import affinity_cores
 from engine.sentiment.base import SentimentModel, TextSentiment
 from engine.sentiment.evaluation.gates import refusals
 from engine.sentiment.evaluation.quality import Evaluation, Speed, qualities
@@ -87,5 +87,4 @@ def peak_memory_mb() -> float:
 
 def machine() -> str:
     """Say what this machine is: what its times are worth."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores, {platform.machine()}, {platform.system()}"
+    return f"{affinity_cores()} cores, {platform.machine()}, {platform.system()}"

@@ -23,10 +23,12 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
+from engine.actors.placement import gpus
 from engine.actors.text_reading import open_text_reader
 from engine.config import Config
 from engine.errors import StartError
 from engine.job_request import AGAIN
+from engine.sentiment.registry import can_use_gpu
 from engine.sentiment.scoring import score_texts
 from engine.store.columns import python_values
 from engine.store.ray_data import ClickHouseSink, ClickHouseSource
@@ -142,6 +144,10 @@ class Work:
     """How many there are."""
     where: str
     """Which of the texts in that time they are; empty for all of them."""
+    config: Config
+    """What replicas are told."""
+    gpu_share: float
+    """Of a GPU, for each replica; 0 for the CPU."""
 
 
 def main(config: Config) -> Summary:
@@ -152,7 +158,7 @@ def main(config: Config) -> Summary:
     ConfigError
         Where no model has that name.
     StartError
-        Where GPUs are asked for and the cluster has none.
+        Where more of a GPU is asked for than the cluster has.
     StoreError
         Where the store does not answer, or refuses.
     """
@@ -171,11 +177,12 @@ def score(run: Run, scorer: type[TextScorer] = TextScorer) -> None:
     scorer
         What a replica holds.
     """
-    work = find_work(run)
+    gpu_share = find_gpu_share(run)
+    work = find_work(run, gpu_share)
     run.note("model", work.version)
     if not work.texts:
         return
-    replicas = _replicas(run)
+    replicas = find_replicas(run, gpu_share)
     with step("texts", work.texts) as progress:
         for done in written(run, work, replicas, scorer).iter_rows():
             run.wrote("sentiment_scores", done["scored"])
@@ -185,11 +192,51 @@ def score(run: Run, scorer: type[TextScorer] = TextScorer) -> None:
                     run.skip(why, number)
 
 
-def find_work(run: Run) -> Work:
-    """Ask the store what has no score of this version of the model."""
+def find_gpu_share(run: Run) -> float:
+    """Return what of a GPU each replica takes; 0 where they score on the CPU.
+
+    Raises
+    ------
+    ConfigError
+        Where no model has that name.
+    StartError
+        Where the cluster has less than that.
+    """
+    asked: float | None = run.section.num_gpus
+    name = _model_name(run)
+    if not can_use_gpu(name, run.config.sentiment):
+        if asked:
+            run.note("num_gpus", f"{name} cannot use a GPU: none is reserved")
+        return 0.0
+    if asked == 0.0:
+        return 0.0
+    run.ray()
+    there = gpus()
+    if asked is None:
+        return 1.0 if there >= 1.0 else 0.0
+    if there < asked:
+        held = f"only {there:g}" if there else "none"
+        raise StartError(
+            f"score_texts.num_gpus is {asked:g}, but the cluster has {held}; "
+            "set it to 0 to score on the CPU, or name a cluster with GPUs in ray.address"
+        )
+    return asked
+
+
+def find_work(run: Run, gpu_share: float) -> Work:
+    """Ask the store what has no score of this version of the model.
+
+    Parameters
+    ----------
+    run
+        With the section ``score_texts``.
+    gpu_share
+        Of each replica: a model on a GPU reads to other bits, and is another version.
+    """
     section = run.section
-    name = section.model or run.config.sentiment.model
-    version = open_text_reader(name, run.config).name
+    name = _model_name(run)
+    config = run.config if gpu_share else _on_cpu(run.config)
+    version = _version_on_gpu(name, config, gpu_share) if gpu_share else _version(name, config)
     begin, end = section.moments()
     begin, end = begin or 0, min(end or run.started_at, run.started_at)
     (found,) = run.store.query_arrow(
@@ -200,8 +247,37 @@ def find_work(run: Run) -> Work:
     ).to_pylist()
     # Where none has a score, as after an import, no task need look for them.
     if os.environ.get(AGAIN) or found["texts"] == found["unscored"]:
-        return Work(name, version, begin, end, found["texts"], "")
-    return Work(name, version, begin, end, found["unscored"], UNSCORED)
+        return Work(name, version, begin, end, found["texts"], "", config, gpu_share)
+    return Work(name, version, begin, end, found["unscored"], UNSCORED, config, gpu_share)
+
+
+def _model_name(run: Run) -> str:
+    name: str = run.section.model or run.config.sentiment.model
+    return name
+
+
+def _on_cpu(config: Config) -> Config:
+    """Keep a model off a GPU that this process may see: replicas without a share see none.
+
+    A device that the configuration names stays, unless the job was told to score on the CPU: if
+    it is not there, the model says so.
+    """
+    if config.sentiment.hf.device and config.score_texts.num_gpus != 0.0:
+        return config
+    hf = config.sentiment.hf.model_copy(update={"device": "cpu"})
+    sentiment = config.sentiment.model_copy(update={"hf": hf})
+    return config.model_copy(update={"sentiment": sentiment})
+
+
+def _version(name: str, config: Config) -> str:
+    return open_text_reader(name, config).name
+
+
+def _version_on_gpu(name: str, config: Config, share: float) -> str:
+    """Ask where a replica would be: this process may be on a machine without a GPU."""
+    asking: Any = ray.remote(_version).options(num_cpus=REPLICA_CPUS, num_gpus=share)
+    version: str = ray.get(asking.remote(name, config))
+    return version
 
 
 def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Dataset:
@@ -233,7 +309,7 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
             scorer,
             fn_constructor_kwargs={
                 "model": work.model,
-                "config": run.config,
+                "config": work.config,
                 "scored_at": run.started_at,
                 "sink": ClickHouseSink(run.endpoint, "sentiment_scores"),
             },
@@ -243,34 +319,27 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
                 min_size=1, max_size=replicas, initial_size=min(replicas, tasks)
             ),
             num_cpus=REPLICA_CPUS,
-            num_gpus=section.num_gpus or None,
+            num_gpus=work.gpu_share or None,
             max_restarts=RESTARTS,
             max_task_retries=RESTARTS,
         )
     return counts
 
 
-def _replicas(run: Run) -> int:
+def find_replicas(run: Run, gpu_share: float) -> int:
     """Return how many replicas there may be.
 
-    Raises
-    ------
-    StartError
-        Where they need more of a GPU than the cluster has.
+    Parameters
+    ----------
+    run
+        With the section ``score_texts``.
+    gpu_share
+        Of each, no more than the cluster has; 0 for the CPU.
     """
-    cores, section = run.ray(), run.section
-    wanted: int = section.replicas
-    if not section.num_gpus:
+    cores, wanted = run.ray(), int(run.section.replicas)
+    if not gpu_share:
         return wanted or cores
-    resources: Any = ray.cluster_resources
-    gpus = float(resources().get("GPU", 0.0))
-    if gpus < section.num_gpus:
-        held = f"only {gpus:g}" if gpus else "none"
-        raise StartError(
-            f"score_texts.num_gpus is {section.num_gpus:g}, but the cluster has {held}; "
-            "set it to 0 to score on the CPU, or name a cluster with GPUs in ray.address"
-        )
-    fitting = max(1, int(gpus / section.num_gpus))
+    fitting = int(gpus() / gpu_share)
     return min(wanted, fitting) if wanted else fitting
 
 

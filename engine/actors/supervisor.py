@@ -52,6 +52,7 @@ from engine.errors import BusError, EngineError, StartError
 from engine.exchanges.registry import exchange as adapter_of
 from engine.features.catalogue import feature_columns
 from engine.metrics import ERRORS
+from engine.sentiment.registry import can_use_gpu
 from engine.store.client import Store
 from engine.store.endpoint import StoreEndpoint
 from engine.store.schema import migrate
@@ -117,6 +118,7 @@ class Supervisor(EngineActor):
         self._scaling = SentimentScaling(
             sentiment.min_replicas, sentiment.max_replicas, sentiment.batch_texts
         )
+        self._replica_gpus = 0.0
 
     async def start(self) -> None:
         """Start everything, in the order in which the parts need one another.
@@ -269,7 +271,8 @@ class Supervisor(EngineActor):
             Where they are to be on GPUs, and the cluster has too few.
         """
         sentiment = self._config.sentiment
-        if sentiment.num_gpus > 0:
+        self._replica_gpus = self._gpu_share()
+        if self._replica_gpus:
             fitting = int(gpus() / sentiment.num_gpus)
             if fitting < sentiment.min_replicas:
                 raise StartError(
@@ -282,6 +285,21 @@ class Supervisor(EngineActor):
             if number < sentiment.min_replicas or find(f"{REPLICA}{number}") is not None:
                 self._place_replica(number)
 
+    def _gpu_share(self) -> float:
+        """Return what of a GPU each replica takes: none where no model could use it."""
+        sentiment = self._config.sentiment
+        if not sentiment.num_gpus:
+            return 0.0
+        if any(can_use_gpu(name, sentiment) for name in sentiment.served):
+            return sentiment.num_gpus
+        self.log.warning(
+            "sentiment.num_gpus is %g, but %s cannot use a GPU: replicas are placed without; "
+            "an hf: model can (docs/sentiment.md)",
+            sentiment.num_gpus,
+            ", ".join(sentiment.served),
+        )
+        return 0.0
+
     def _place_replica(self, number: int) -> Part:
         name, sentiment = f"{REPLICA}{number}", self._config.sentiment
         replica = place(
@@ -289,7 +307,7 @@ class Supervisor(EngineActor):
             name,
             self._config,
             num_cpus=sentiment.num_cpus,
-            num_gpus=sentiment.num_gpus,
+            num_gpus=self._replica_gpus,
         )
         self._add(name, replica, replica.start.remote)
         return self._parts[name]

@@ -97,7 +97,9 @@ class SentimentModel(Protocol):
     """Reads texts. Loading happens in the constructor, so that `score` is ready at once.
 
     A model is deterministic: the same text gives the same reading, alone or in any batch. It
-    never raises for what a text holds. Anything that changes a reading changes `name`.
+    never raises for what a text holds. Anything that changes a reading changes `name`. One that
+    computes on a GPU where it is given one says so when it is entered
+    (`engine.sentiment.registry.register`): none is reserved for others.
     """
 
     @property

@@ -36,19 +36,26 @@ class Factory(Protocol):
         ...
 
 
+GpuUse = Callable[[SentimentConfig], bool]
+"""Whether a model, as the configuration wants it, computes on a GPU where it is given one."""
+
 _FACTORIES: dict[str, Factory] = {}
+_GPU_USES: dict[str, GpuUse] = {}
+"""Of those that can use one at all."""
 
 _Model = TypeVar("_Model", bound=Callable[[], SentimentModel])
 _Configured = TypeVar("_Configured", bound=Factory)
 
 
-def register(name: str) -> Callable[[_Model], _Model]:
+def register(name: str, *, can_use_gpu: bool = False) -> Callable[[_Model], _Model]:
     """Enter a model's class under the name the configuration uses.
 
     Parameters
     ----------
     name
         Without the version, for example ``lexicon``.
+    can_use_gpu
+        Whether it computes on a GPU where it is given one; none is reserved for one that cannot.
 
     Returns
     -------
@@ -62,16 +69,22 @@ def register(name: str) -> Callable[[_Model], _Model]:
             return model()
 
         _FACTORIES[name] = build
+        if can_use_gpu:
+            _GPU_USES[name] = lambda config: True
         return model
 
     return enter
 
 
-def register_configured(name: str) -> Callable[[_Configured], _Configured]:
+def register_configured(
+    name: str, *, can_use_gpu: GpuUse | None = None
+) -> Callable[[_Configured], _Configured]:
     """Enter a function that makes a model from the section ``sentiment``; see `register`."""
 
     def enter(factory: _Configured) -> _Configured:
         _FACTORIES[name] = factory
+        if can_use_gpu is not None:
+            _GPU_USES[name] = can_use_gpu
         return factory
 
     return enter
@@ -133,15 +146,45 @@ def sentiment_model(name: str, config: SentimentConfig | None = None) -> Sentime
     return model
 
 
+def can_use_gpu(name: str, config: SentimentConfig) -> bool:
+    """Say whether a model computes on a GPU where it is given one, without loading it.
+
+    Parameters
+    ----------
+    name
+        As in the configuration's ``sentiment.model``.
+    config
+        What the models are told.
+
+    Raises
+    ------
+    ConfigError
+        As `sentiment_model`, where that is known without loading.
+    """
+    check_model_name(name)
+    if name.startswith(HUGGING_FACE):
+        return config.hf.device.startswith("cuda") or not config.hf.device
+    known = best_model() if name == AUTO else name
+    try:
+        _factory(known)
+    except ModuleNotFoundError as error:
+        raise _lacking(known, error) from None
+    return known in _GPU_USES and _GPU_USES[known](config)
+
+
 def _load(name: str, config: SentimentConfig) -> SentimentModel:
     try:
         return _factory(name)(config)
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"the sentiment model {name} needs the package {error.name}, which is not installed: "
-            "install it (make setup brings what the shipped models need), or choose another in "
-            "sentiment.model"
-        ) from None
+        raise _lacking(name, error) from None
+
+
+def _lacking(name: str, error: ModuleNotFoundError) -> ConfigError:
+    return ConfigError(
+        f"the sentiment model {name} needs the package {error.name}, which is not installed: "
+        "install it (make setup brings what the shipped models need), or choose another in "
+        "sentiment.model"
+    )
 
 
 def _factory(name: str) -> Factory:

@@ -16,5 +16,6 @@ class ScoreTextsSection(SpanSection):
     """Most replicas at a time; 0 for one on each core, or as many as fit on the GPUs."""
     batch_texts: PositiveInt = 16384
     """Most texts that a replica scores and then stores; what is done again when it dies."""
-    num_gpus: NonNegativeFloat = 0.0
-    """Share of a GPU that each replica takes; 0 scores on the CPU."""
+    num_gpus: NonNegativeFloat | None = None
+    """Share of a GPU that each replica takes; a whole one where the cluster has any and the model
+    can use it, if it is not given; 0 scores on the CPU."""

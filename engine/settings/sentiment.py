@@ -27,7 +27,7 @@ class SentimentConfig(Section):
     num_cpus: NonNegativeFloat = 0.1
     """Logical CPUs that each takes of the cluster."""
     num_gpus: NonNegativeFloat = 0.0
-    """Share of a GPU that each takes; 0 scores on the CPU."""
+    """Share of a GPU that each takes, where a model of theirs can use one; 0 scores on the CPU."""
     batch_texts: PositiveInt = 32
     """Most texts that a model is given at once: what waits together is scored together."""
     cache_s: NonNegativeFloat = 900.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -393,10 +394,36 @@ def test_supervisor_places_replicas_on_shares_of_gpus_as_far_as_there_are_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = Cluster(monkeypatch, gpus=1.0)
-    made = supervised(tmp_path, "sentiment.num_gpus=0.5", "sentiment.num_cpus=2")
+    model = "sentiment.model=hf:nobody/nothing"
+    made = supervised(tmp_path, model, "sentiment.num_gpus=0.5", "sentiment.num_cpus=2")
     made._place_replicas()
     assert cluster.options == [(2.0, 0.5)]
     assert made._scaling.most == 2
-    none = supervised(tmp_path, "sentiment.num_gpus=2")
+    none = supervised(tmp_path, model, "sentiment.num_gpus=2")
     with pytest.raises(StartError, match=r"set sentiment\.num_gpus to 0 to score on the CPU"):
         none._place_replicas()
+
+
+def test_supervisor_reserves_no_gpu_for_models_that_cannot_use_one_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = Cluster(monkeypatch, gpus=1.0)
+    more = ("sentiment.models=[tfidf]", "sentiment.num_gpus=0.5", "sentiment.min_replicas=3")
+    made = supervised(tmp_path, *more)
+    # A test before this one may have set up the engine's logging, which keeps records to itself.
+    monkeypatch.setattr(logging.getLogger("engine"), "propagate", True)
+    with caplog.at_level("WARNING"):
+        made._place_replicas()
+    assert cluster.options == [(0.1, 0.0)] * 3
+    assert made._scaling.most == 3
+    (said,) = [one.getMessage() for one in caplog.records if "num_gpus" in one.getMessage()]
+    assert said.startswith("sentiment.num_gpus is 0.5, but lexicon, tfidf cannot use a GPU: ")
+
+
+def test_supervisor_reserves_a_gpu_where_one_of_the_models_can_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(monkeypatch, gpus=1.0)
+    more = ("sentiment.models=[hf:nobody/nothing]", "sentiment.num_gpus=0.5")
+    supervised(tmp_path, *more)._place_replicas()
+    assert cluster.options == [(0.1, 0.5)]

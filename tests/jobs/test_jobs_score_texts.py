@@ -129,9 +129,17 @@ def test_score_texts_a_replica_that_dies_is_replaced_and_gives_the_same_rows(
 def test_score_texts_gpus_that_are_not_there_are_refused(store: Store) -> None:
     store.insert("texts", TEXTS[:1])
     with pytest.raises(StartError, match=r"num_gpus is 1, but the cluster has none; set it to 0"):
-        main(config(store, "num_gpus=1"))
+        main(config(store, "model=hf:nobody/nothing", "num_gpus=1"))
     outcome = store.query_arrow("SELECT outcome, problem FROM job_runs FINAL").to_pylist()
     assert [each["outcome"] for each in outcome] == ["failed"]
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_score_texts_reserves_no_gpu_for_a_model_that_cannot_use_one(store: Store) -> None:
+    store.insert("texts", TEXTS[:1])
+    done = main(config(store, "num_gpus=1"))
+    assert done.notes["num_gpus"] == "lexicon cannot use a GPU: none is reserved"
+    assert (done.outcome, done.written) == ("done", {"sentiment_scores": 1})
 
 
 def test_score_texts_unknown_model_is_refused(store: Store) -> None:

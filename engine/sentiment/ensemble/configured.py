@@ -11,11 +11,20 @@ from engine.sentiment.ensemble.by_subject import SubjectEnsemble
 from engine.sentiment.ensemble.model import EnsembleModel
 from engine.sentiment.ensemble.parameters import STOCKS, EnsembleParameters, equal_members
 from engine.sentiment.ensemble.subject import StockWords
-from engine.sentiment.registry import register_configured, sentiment_model
+from engine.sentiment.registry import can_use_gpu, register_configured, sentiment_model
 from engine.settings.sentiment import SentimentConfig
 
 
-@register_configured("ensemble")
+def _some_member_can_use_gpu(config: SentimentConfig) -> bool:
+    asked, names = config.ensemble, config.ensemble.members
+    if asked.parameters and not names:
+        found = EnsembleParameters.load(Path(asked.parameters))
+        names = tuple(member.name for member in found.members)
+    # None of the shipped ones can.
+    return any(can_use_gpu(name, config) for name in names)
+
+
+@register_configured("ensemble", can_use_gpu=_some_member_can_use_gpu)
 def ensemble_of(config: SentimentConfig) -> SentimentModel:
     """Return the ensemble that the configuration asks for.
 

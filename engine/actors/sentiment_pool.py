@@ -70,6 +70,8 @@ class SentimentPool:
         self._looked_at = -LOOK_EVERY_S
         self._looking: asyncio.Task[None] | None = None
         self._versions: Versions = {}
+        self._reloading = asyncio.Lock()
+        """Two at a time would switch to, or forget, each other's models."""
 
     async def score(self, items: list[TextItem]) -> list[SentimentScore]:
         """Have texts scored with the default model; see `SentimentReplica.score`.
@@ -97,7 +99,10 @@ class SentimentPool:
         return self._versions
 
     async def reload(self, model: str) -> dict[str, Reloaded]:
-        """Have every replica load a model anew, one after the other: the others answer meanwhile.
+        """Have every replica load a model anew, then all of them switch to it.
+
+        They load one after the other: the others answer meanwhile, and so does the model that
+        each holds. None switches before all have loaded it.
 
         Returns
         -------
@@ -107,17 +112,29 @@ class SentimentPool:
         Raises
         ------
         ConfigError
-            Where the new one cannot be loaded: the replicas that it has not come to keep theirs.
+            Where one of them cannot load it: all keep theirs.
         """
         await self._answering()
-        found: dict[str, Reloaded] = {}
+        async with self._reloading:
+            try:
+                await self._of_each("prepare", model)
+            except BaseException:
+                forgetting = [each.forget.remote(model) for each in self._replicas.values()]
+                await asyncio.gather(*forgetting, return_exceptions=True)
+                raise
+            found: dict[str, Reloaded] = await self._of_each("switch", model)
+        await self._look()
+        return found
+
+    async def _of_each(self, method: str, model: str) -> dict[str, Any]:
+        """Ask one replica after the other."""
+        found = {}
         for name, replica in list(self._replicas.items()):
             try:
-                found[name] = await replica.reload.remote(model)
+                found[name] = await getattr(replica, method).remote(model)
             except RayActorError:
                 # It is started anew, and so loads what is there now.
                 self._replicas.pop(name, None)
-        await self._look()
         return found
 
     @property

@@ -101,11 +101,26 @@ class SentimentReplica(EngineActor):
         self._read += len(queries)
         return found
 
-    async def reload(self, model: str) -> Reloaded:
-        """Load a model anew; the one that is held answers until then, and stays if that fails."""
-        found = await self._readers.reload(model)
+    async def prepare(self, model: str) -> str:
+        """Load a model anew, beside the one that is held and answers; return its version.
+
+        Raises
+        ------
+        ConfigError
+            Where it cannot be loaded.
+        """
+        return await self._readers.prepare(model)
+
+    async def switch(self, model: str) -> Reloaded:
+        """Answer with the prepared model from now on; a replica that died since loaded it."""
+        await self._readers.load()
+        found = self._readers.switch(model)
         self.log.info("model %s: %s took the place of %s", model, found.after, found.before)
         return found
+
+    async def forget(self, model: str) -> None:
+        """Drop the prepared model: another replica could not load it."""
+        self._readers.forget(model)
 
     async def drain(self) -> None:
         """Answer what was asked, take nothing more."""

@@ -63,6 +63,8 @@ class TextReaders:
         self._open = open_reader
         self._names = tuple(dict.fromkeys(names))
         self._readers: dict[str, TextReader] = {}
+        self._prepared: dict[str, TextReader] = {}
+        """Loaded anew, and not in anybody's place yet."""
         self._loading: asyncio.Task[None] | None = None
         self._batches = Batches[_Question, Reading | TextOpinion | None](_work, batch_texts)
 
@@ -109,9 +111,30 @@ class TextReaders:
         ConfigError
             Where the new one cannot be loaded: the old one stays.
         """
-        before = (await self._reader(name)).name
-        reader = self._readers[name] = await asyncio.to_thread(self._open, name)
-        return Reloaded(before, reader.name)
+        await self.prepare(name)
+        return self.switch(name)
+
+    async def prepare(self, name: str) -> str:
+        """Load a model anew, beside the one that is held; return its name with the version.
+
+        Raises
+        ------
+        ConfigError
+            Where it cannot be loaded.
+        """
+        await self._reader(name)
+        self._prepared[name] = await asyncio.to_thread(self._open, name)
+        return self._prepared[name].name
+
+    def switch(self, name: str) -> Reloaded:
+        """Let the prepared model take the place of the one held; where none is, all stays."""
+        before = self._readers[name]
+        after = self._readers[name] = self._prepared.pop(name, before)
+        return Reloaded(before.name, after.name)
+
+    def forget(self, name: str) -> None:
+        """Drop a prepared model, if there is one."""
+        self._prepared.pop(name, None)
 
     async def read(self, name: str, queries: Sequence[TextQuery]) -> ReadTexts:
         """Read texts with the model of that name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -67,9 +68,10 @@ async def test_replica_that_was_started_runs_and_keeps_no_model_from_a_reload_th
     assert replica.phase is Phase.CREATED
     await replica.start()
     assert replica.phase is Phase.RUNNING
-    assert await replica.reload("lexicon") == Reloaded("lexicon-1", "lexicon-1")
+    assert await replica.prepare("lexicon") == "lexicon-1"
+    assert await replica.switch("lexicon") == Reloaded("lexicon-1", "lexicon-1")
     with pytest.raises(ConfigError, match="not loaded"):
-        await replica.reload("minilm")
+        await replica.prepare("minilm")
 
 
 async def test_replica_being_drained_finishes_and_takes_nothing_more(
@@ -104,6 +106,8 @@ class Actor:
 
     def __init__(self, version: str = "lexicon-1") -> None:
         self.version = version
+        self.prepared = ""
+        self.broken: Exception | None = None
         self.asked: list[str] = []
         self.open = asyncio.Event()
         self.open.set()
@@ -126,10 +130,22 @@ class Actor:
         await self._answer()
         return ReadTexts(self.version, ())
 
-    async def _reload(self, model: str) -> Reloaded:
+    async def _prepare(self, model: str) -> str:
         await self._answer()
-        before, self.version = self.version, "lexicon-2"
+        if self.broken is not None:
+            raise self.broken
+        self.prepared = "lexicon-2"
+        return self.prepared
+
+    async def _switch(self, model: str) -> Reloaded:
+        await self._answer()
+        before, self.version = self.version, self.prepared or self.version
+        self.prepared = ""
         return Reloaded(before, self.version)
+
+    async def _forget(self, model: str) -> None:
+        await self._answer()
+        self.prepared = ""
 
 
 GONE = ActorUnavailableError("the actor is unavailable", None)
@@ -244,6 +260,41 @@ async def test_pool_reloads_one_replica_after_the_other_and_knows_the_new_versio
         ("sentiment-0", "sentiment-1"), Reloaded("lexicon-1", "lexicon-2")
     )
     assert await world.pool.versions() == {"lexicon": "lexicon-2"}
+
+
+@pytest.mark.parametrize("broken", ["sentiment-0", "sentiment-1"])
+async def test_pool_reload_that_one_replica_cannot_do_leaves_all_as_they_are(
+    world: World, broken: str
+) -> None:
+    await world.found("sentiment-0", "sentiment-1")
+    world.actors[broken].broken = ConfigError("the weights are damaged")
+    with pytest.raises(ConfigError, match="the weights are damaged"):
+        await world.pool.reload("lexicon")
+    for actor in world.actors.values():
+        assert (actor.version, actor.prepared) == ("lexicon-1", "")
+    world.actors[broken].broken = None
+    assert set(await world.pool.reload("lexicon")) == {"sentiment-0", "sentiment-1"}
+    assert {actor.version for actor in world.actors.values()} == {"lexicon-2"}
+
+
+async def test_pool_reload_passes_over_a_replica_that_died(world: World) -> None:
+    await world.found("sentiment-0", "sentiment-1")
+    first, second = world.actors.values()
+    first.broken = GONE
+    assert await world.pool.reload("lexicon") == {"sentiment-1": Reloaded("lexicon-1", "lexicon-2")}
+    assert second.version == "lexicon-2"
+
+
+async def test_pool_two_reloads_at_once_come_one_after_the_other(world: World) -> None:
+    await world.found("sentiment-0", "sentiment-1")
+    first, second = await asyncio.gather(world.pool.reload("lexicon"), world.pool.reload("lexicon"))
+    assert set(first.values()) == {Reloaded("lexicon-1", "lexicon-2")}
+    assert set(second.values()) == {Reloaded("lexicon-2", "lexicon-2")}
+
+
+async def test_pool_can_be_sent_to_another_process_before_it_is_used() -> None:
+    sent = pickle.loads(pickle.dumps(SentimentPool(3, 0.3)))
+    assert sent.replicas == ()
 
 
 async def test_pool_learns_of_a_version_that_others_loaded(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from engine.bus.embedded import EmbeddedRedis
 from engine.config import Config
+from engine.sentiment.tfidf import shipped_weights
 from serve import run
 from tests.local_ray import own_ray
 
@@ -30,8 +34,24 @@ REPLICAS = ["sentiment-0", "sentiment-1"]
 PATIENCE_S = 60.0
 
 
+def put_weights(file: Path, louder: float = 1.0) -> None:
+    """Put weights in the place of those that may be being read; louder ones are another version."""
+    shipped = shipped_weights()
+    fresh = file.with_suffix(".new.npz")
+    replace(shipped, weights=shipped.weights * np.float32(louder)).save(fresh)
+    fresh.replace(file)
+
+
 @pytest.fixture(scope="module")
-def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that the replicas' model ``tfidf`` is of."""
+    file = tmp_path_factory.mktemp("models") / "tfidf.npz"
+    put_weights(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def engine_url(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Two replicas and the HTTP application in front of them; neither store nor supervisor."""
     environment = run.environment(haproxy=True)
     before = {name: os.environ.get(name) for name in environment}
@@ -47,6 +67,7 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "sentiment": {
                 "model": "lexicon",
                 "models": ["tfidf"],
+                "tfidf": str(weights),
                 "max_replicas": 2,
                 "num_cpus": 0.5,
             },
@@ -93,8 +114,8 @@ def ask(url: str, text: str, **asked: Any) -> httpx.Response:
 class Asking:
     """Asks from four clients, each text once, until it is told to stop."""
 
-    def __init__(self, url: str, name: str) -> None:
-        self._url, self._name = url, name
+    def __init__(self, url: str, name: str, model: str = "lexicon") -> None:
+        self._url, self._name, self._model = url, name, model
         self._stopping = threading.Event()
         self.answers: list[tuple[int, str]] = []
 
@@ -102,7 +123,8 @@ class Asking:
         number = 0
         while not self._stopping.is_set():
             number += 1
-            answer = ask(self._url, f"Bitcoin rallies, {self._name} {client} {number}")
+            text = f"Bitcoin rallies, {self._name} {client} {number}"
+            answer = ask(self._url, text, model=self._model)
             self.answers.append((answer.status_code, answer.text))
 
     def __enter__(self) -> Asking:
@@ -163,17 +185,47 @@ def test_replica_that_is_killed_under_load_is_started_anew_and_no_request_fails(
     until(is_new)
 
 
-def test_model_is_loaded_anew_under_load_and_no_request_fails(engine_url: str) -> None:
+def reload(url: str) -> httpx.Response:
+    return httpx.post(f"{url}/v1/sentiment/reload", json={"model": "tfidf"}, timeout=60)
+
+
+def models_of(answers: list[tuple[int, str]]) -> set[str]:
+    """The versions that answered; every request was answered."""
+    assert {status for status, _ in answers} == {200}
+    return {json.loads(text)["model"] for _, text in answers}
+
+
+def test_model_that_was_replaced_is_loaded_under_its_load_and_no_request_fails(
+    engine_url: str, weights: Path
+) -> None:
     until(lambda: set(state(engine_url)["replicas"]) == set(REPLICAS))
-    with Asking(engine_url, "reload") as asking:
-        answer = httpx.post(
-            f"{engine_url}/v1/sentiment/reload", json={"model": "tfidf"}, timeout=60
-        )
-        already = len(asking.answers)
-        until(lambda: len(asking.answers) > already + 8)
-    assert {status for status, _ in asking.answers} == {200}
-    told = answer.json()
-    assert (told["model"], {each["replica"] for each in told["replicas"]}) == (
-        "tfidf",
-        set(REPLICAS),
-    )
+    old = state(engine_url)["models"]["tfidf"]
+    with Asking(engine_url, "replaced", "tfidf") as asking:
+        put_weights(weights, louder=1.25)
+        told = reload(engine_url).json()
+        switched = len(asking.answers)
+        after = [ask(engine_url, f"Ether falls {number}", model="tfidf") for number in range(8)]
+        until(lambda: len(asking.answers) > switched + 20)
+    assert told["model"] == "tfidf"
+    assert sorted(each["replica"] for each in told["replicas"]) == REPLICAS
+    assert {each["before"] for each in told["replicas"]} == {old}
+    (new,) = {each["after"] for each in told["replicas"]}
+    assert new != old
+    assert models_of(asking.answers) == {old, new}
+    assert models_of([(each.status_code, each.text) for each in after]) == {new}
+
+
+def test_model_that_is_damaged_is_not_loaded_and_the_one_before_answers(
+    engine_url: str, weights: Path
+) -> None:
+    until(lambda: set(state(engine_url)["replicas"]) == set(REPLICAS))
+    held = state(engine_url)["models"]["tfidf"]
+    with Asking(engine_url, "damaged", "tfidf") as asking:
+        weights.write_bytes(b"no weights")
+        answer = reload(engine_url)
+        refused = len(asking.answers)
+        until(lambda: len(asking.answers) > refused + 20)
+    put_weights(weights)
+    assert answer.status_code == 409
+    assert "holds no weights of the model tfidf" in answer.json()["detail"]
+    assert models_of(asking.answers) == {held}

@@ -11,7 +11,7 @@ import pytest
 from engine.errors import ConfigError
 from engine.sentiment.base import TextSentiment
 from engine.sentiment.batching import Batches
-from engine.sentiment.readers import TextReaders
+from engine.sentiment.readers import Reloaded, TextReaders
 from engine.sentiment.reading import KnownText, TextQuery, TextReader
 from engine.sources.mentions import MentionFinder
 
@@ -138,6 +138,27 @@ async def test_reload_lets_the_old_model_finish_and_gives_new_calls_the_new_one(
     assert (await old).model == "versioned-1"
     assert len((await old).readings) == 2
     assert (await new)[0] == "versioned-2"
+
+
+async def test_readers_answer_with_the_model_they_hold_until_the_prepared_one_takes_its_place() -> (
+    None
+):
+    gate, made = threading.Event(), list[Versioned]()
+    gate.set()
+
+    def load(_: str) -> TextReader:
+        made.append(Versioned(len(made) + 1, gate))
+        return TextReader(made[-1], str, lambda _: "en", MentionFinder([]))
+
+    readers = TextReaders(load, ["only"], 1)
+    assert await readers.prepare("only") == "versioned-2"
+    assert (await readers.read("only", [TextQuery("a")])).model == "versioned-1"
+    assert readers.switch("only") == Reloaded("versioned-1", "versioned-2")
+    assert (await readers.read("only", [TextQuery("a")])).model == "versioned-2"
+    assert await readers.prepare("only") == "versioned-3"
+    readers.forget("only")
+    assert readers.switch("only") == Reloaded("versioned-2", "versioned-2")
+    assert readers.known == {"only": "versioned-2"}
 
 
 async def test_readers_refuse_a_model_that_they_do_not_hold() -> None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from engine.backfill.request import read_request
 from engine.backfill.run import BackfillConfig, Step, backfill
 from engine.config import Config
-from jobs.cluster import address_of
+from jobs.cluster import address_of, with_engines_bus
 from jobs.progress import step
 from jobs.run import command, running
 from jobs.summary import Summary
@@ -42,7 +42,8 @@ def main(config: Config) -> Summary:
                 done = int(PERCENT * sum(shares.values()))
                 work.advance(done - work.done, reached.rows - work.rows)
 
-            result = asyncio.run(backfill(request, run.store, tell=tell))
+            asked = with_engines_bus(request)
+            result = asyncio.run(backfill(asked, run.store, tell=tell))
         run.wrote("trades", result.trades)
         run.wrote("candles", result.candles)
         run.note("gaps closed", result.gaps_closed)

@@ -8,7 +8,8 @@ import shutil
 import tempfile
 import warnings
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import AuthenticationError, RayError
@@ -21,8 +22,13 @@ from engine.store.endpoint import StoreEndpoint
 from jobs.priority import give_way
 from jobs.stopping import Stopped, listen
 
+if TYPE_CHECKING:
+    from engine.backfill.run import BackfillConfig
+
 PATIENCE_S = 60.0
-"""For the engine's answer to where its store is."""
+"""For the engine's answer to where its store is, or its bus."""
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def address_of(config: Config) -> str | None:
@@ -94,11 +100,8 @@ def engines_store() -> StoreEndpoint | None:
     StartError
         Where one runs and does not answer: another store would not be the one that is meant.
     """
-    if not ray.is_initialized():
-        return None
-    try:
-        supervisor: Any = ray.get_actor("supervisor", namespace=NAMESPACE)
-    except ValueError:
+    supervisor = _supervisor()
+    if supervisor is None:
         return None
     try:
         found: StoreEndpoint = ray.get(supervisor.store_endpoint.remote(), timeout=PATIENCE_S)
@@ -107,6 +110,32 @@ def engines_store() -> StoreEndpoint | None:
             f"the engine on this cluster does not say where its store is ({type(error).__name__})"
         ) from None
     return found
+
+
+def with_engines_bus(request: BackfillConfig) -> BackfillConfig:
+    """Have a backfill keep the pauses that a venue asks the engine on this cluster for.
+
+    Without an answer from the engine it is left as it is: it still keeps those asked of itself.
+    """
+    supervisor = _supervisor()
+    if supervisor is None:
+        return request
+    try:
+        url, prefix = ray.get(supervisor.bus_address.remote(), timeout=PATIENCE_S)
+    except RayError as error:
+        _LOGGER.warning("the engine does not say where its bus is (%s)", type(error).__name__)
+        return request
+    return replace(request, bus_url=url, bus_prefix=prefix)
+
+
+def _supervisor() -> Any:
+    """Return the supervisor of the engine on this cluster, None where there is none."""
+    if not ray.is_initialized():
+        return None
+    try:
+        return ray.get_actor("supervisor", namespace=NAMESPACE)
+    except ValueError:
+        return None
 
 
 def cores() -> int:

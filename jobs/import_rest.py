@@ -11,6 +11,7 @@ from engine.clock import iso_utc
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError
 from engine.store.columns import python_values
+from jobs.cluster import with_engines_bus
 from jobs.progress import step
 from jobs.run import Run
 
@@ -55,7 +56,7 @@ def import_from_rest(run: Run) -> None:
             hundredths[reached.instrument] += more
             progress.advance(more, rows=reached.rows - progress.rows)
 
-        result = asyncio.run(backfill(request, run.store, tell=tell))
+        result = asyncio.run(backfill(with_engines_bus(request), run.store, tell=tell))
     run.wrote("candles", result.candles)
     run.note("timeframes", [timeframe])
     run.note("instruments", len(request.instruments))

@@ -20,8 +20,9 @@ from engine.actors.late_candles import LateCandles
 from engine.actors.left_gaps import ended, left_endings, left_holes, unanswerable
 from engine.actors.listing_watch import ListingWatch, named_now
 from engine.actors.top_sampler import TopSampler
-from engine.actors.wiring import VenueEndpoint, Wiring, own_address
+from engine.actors.wiring import VenueEndpoint, Wiring
 from engine.bus.client import Bus
+from engine.bus.hold import SharedHold, own_address
 from engine.candles.builder import CandleBuilder
 from engine.clock import NS_PER_MS, Clock, DataClock, SystemClock
 from engine.config import Config
@@ -194,7 +195,12 @@ class MarketStream(EngineActor):
         # Ten seconds' worth may be asked at once: a start asks for much, and then there is rest.
         budget = SharedBudget(self._bus, "requests", url, own_address(), round(pace * 10), 10.0)
         return RestClient(
-            self._adapter, url, requests_per_second=pace, permit=budget.spend, clock=self._clock
+            self._adapter,
+            url,
+            requests_per_second=pace,
+            permit=budget.spend,
+            hold=SharedHold(self._bus, url, own_address()),
+            clock=self._clock,
         )
 
     def _history(self) -> History:

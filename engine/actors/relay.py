@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from engine.actors.base import EngineActor, Phase
 from engine.actors.budget import SharedBudget
-from engine.actors.wiring import VenueEndpoint, Wiring, own_address
+from engine.actors.wiring import VenueEndpoint, Wiring
 from engine.bus.client import Bus
+from engine.bus.hold import SharedHold, own_address
 from engine.clock import NS_PER_S, SystemClock
 from engine.config import Config
 from engine.domain.instrument import ExchangeName
@@ -125,7 +126,9 @@ class Relay(EngineActor):
 
     async def _learn_contract_sizes(self, venue: VenueEndpoint) -> None:
         """Ask the venue how large its contracts are: without that no amount is right."""
-        async with RestClient(self._adapter, venue.rest_url) as rest:
+        url = venue.rest_url or self._adapter.rest_url
+        hold = SharedHold(self._bus, url, own_address())
+        async with RestClient(self._adapter, url, hold=hold) as rest:
             while True:
                 try:
                     listed = await rest.metadata()

@@ -484,6 +484,10 @@ class Supervisor(EngineActor):
         """Return where the store is, for jobs that run on this cluster."""
         return self._plan.store
 
+    async def bus_address(self) -> tuple[str, str]:
+        """Return the URL of the bus and the first part of its keys, for jobs on this cluster."""
+        return self._plan.bus_url, self._config.bus.prefix
+
     async def drain(self) -> None:
         """Stop everything in the order of the data, so that each part can still write.
 

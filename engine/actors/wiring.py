@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,21 +100,6 @@ def reference_market(universe: list[Market], base: str) -> Market | None:
 def shard_of(market: Market, shards: int) -> int:
     """Return which of `shards` actors a market belongs to: stable across runs and machines."""
     return zlib.crc32(str(market).encode()) % shards
-
-
-def own_address() -> str:
-    """Return this machine's address towards the outside, by which venues count us.
-
-    Machines behind one router share one; the router's own address cannot be known here, so each
-    keeps to its own budget.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: it only chooses a route
-            address: str = probe.getsockname()[0]
-        except OSError:
-            return "127.0.0.1"
-    return address
 
 
 def shares(

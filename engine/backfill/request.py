@@ -8,6 +8,7 @@ from engine.backfill.run import BackfillConfig, What
 from engine.config import Config, ExchangeConfig
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError
+from engine.job_request import is_masked
 from engine.moments import parse_moment
 from engine.store.opening import is_in_use
 
@@ -66,4 +67,6 @@ def read_request(
         requests_per_second=venue.rest_per_second,
         timeframes=config.candles.timeframes,
         live=is_in_use(store_url),
+        bus_url="" if config.bus.url == "embedded" or is_masked(config.bus.url) else config.bus.url,
+        bus_prefix=config.bus.prefix,
     )

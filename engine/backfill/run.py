@@ -13,6 +13,7 @@ from engine.backfill.candles import CandleRebuild, fetch_candles
 from engine.backfill.stretches import between, lacking
 from engine.backfill.trades import TradeFill
 from engine.backfill.venue import OwnVenue, Venue
+from engine.bus.client import Bus
 from engine.candles.backfill import TimeRange
 from engine.clock import Clock, SystemClock
 from engine.config import StoreConfig
@@ -53,6 +54,10 @@ class BackfillConfig:
     """Which candles are built from the fetched trades: those that are stored."""
     live: bool = False
     """Whether an engine may be streaming these instruments meanwhile."""
+    bus_url: str = ""
+    """Redis of an engine that may ask the venue too; empty where none is known."""
+    bus_prefix: str = "engine"
+    """First part of its keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,9 @@ def open_venue(config: BackfillConfig, clock: Clock) -> Venue:
         Where neither knows it, or ccxt is not installed.
     """
     if config.exchange in EXCHANGES:
+        bus = Bus(config.bus_url, config.bus_prefix) if config.bus_url else None
         return OwnVenue(
-            exchange(config.exchange), config.rest_url, clock, config.requests_per_second
+            exchange(config.exchange), config.rest_url, clock, config.requests_per_second, bus
         )
     from engine.backfill.ccxt_venue import CcxtVenue  # noqa: PLC0415 - optional, and slow to load
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from engine.bus.client import Bus
+from engine.bus.hold import SharedHold, own_address
 from engine.clock import Clock, iso_utc
 from engine.domain.market import Candle, Trade, TradeRange
 from engine.domain.timeframe import Timeframe
@@ -85,6 +87,9 @@ class OwnVenue:
         Says when answers came.
     requests_per_second
         Pace; None takes what the venue allows everybody.
+    bus
+        Of an engine that asks the venue too: a pause that the venue asks one for is kept by both.
+        It is closed with the venue.
     """
 
     def __init__(
@@ -93,11 +98,20 @@ class OwnVenue:
         rest_url: str,
         clock: Clock,
         requests_per_second: float | None = None,
+        bus: Bus | None = None,
     ) -> None:
         self.name = adapter.name
         self._adapter = adapter
         self._clock = clock
-        self._rest = RestClient(adapter, rest_url, clock, requests_per_second=requests_per_second)
+        self._bus = bus
+        url = rest_url or adapter.rest_url
+        self._rest = RestClient(
+            adapter,
+            url,
+            clock,
+            requests_per_second=requests_per_second,
+            hold=None if bus is None else SharedHold(bus, url, own_address()),
+        )
         self._listed: set[str] | None = None
 
     async def __aenter__(self) -> Self:
@@ -114,6 +128,8 @@ class OwnVenue:
     async def close(self) -> None:
         """Close its connections."""
         await self._rest.close()
+        if self._bus is not None:
+            await self._bus.close()
 
     async def check(self, instrument: str) -> None:
         """Refuse an instrument that the venue does not list; learn its contract's size."""

@@ -75,6 +75,12 @@ local ttl_ms = math.ceil((again_at - now_us) / 1000) + 1
 redis.call('SET', KEYS[1], string.format('%.0f', again_at), 'PX', ttl_ms)
 return 0
 """
+# Longer, never shorter: an answer that was on its way may name an earlier end than one before it.
+_HOLD = """
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], '', 'PX', ARGV[1])
+end
+"""
 _NUMBER_BYTES = 16
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -98,8 +104,8 @@ class Bus:
     -----
     Keys: ``PREFIX:rankings`` (hash: timeframe -> latest ranking), ``PREFIX:candles`` (hash:
     market and timeframe -> latest candle), ``PREFIX:alerts`` (list, newest first),
-    ``PREFIX:status``, ``PREFIX:snapshot:NAME``, ``PREFIX:budget:NAME``. Channels bear the names of
-    the first three.
+    ``PREFIX:status``, ``PREFIX:snapshot:NAME``, ``PREFIX:budget:NAME``, ``PREFIX:hold:NAME``.
+    Channels bear the names of the first three.
     ``NAME:count`` numbers a channel's messages. Values are MessagePack of the domain's structs;
     on a channel, 16 digits of its number come first.
     """
@@ -173,6 +179,20 @@ class Bus:
             self._redis.eval(_SPEND, 1, self._key(f"budget:{name}"), spacing_us, most_us),
         )
         return wait_us / 1e6
+
+    async def hold(self, name: str, seconds: float) -> None:
+        """Keep note under `name` that something is to be left alone for so long, at least."""
+        ttl_ms = max(1, round(seconds * 1000))
+        await self._ask(
+            f"hold {name}", self._redis.eval(_HOLD, 1, self._key(f"hold:{name}"), ttl_ms)
+        )
+
+    async def held(self, name: str) -> float:
+        """Return for how many seconds what `hold` named is to be left alone; 0 for not at all."""
+        left_ms: int = await self._ask(
+            f"look at {name}", self._redis.pttl(self._key(f"hold:{name}"))
+        )
+        return max(0, left_ms) / 1000
 
     # Publishing --------------------------------------------------------------------------
 

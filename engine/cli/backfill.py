@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.cli.options import ConfigOption, SetOption
-from engine.cli.stores import store_to_write
+from engine.cli.stores import bus_in_use, store_to_write
 
 if TYPE_CHECKING:
     from engine.backfill.run import BackfillConfig, BackfillResult
@@ -55,6 +56,7 @@ def backfill(
         timeframe=timeframe,
         rest_url=rest_url,
     )
+    request = replace(request, bus_url=bus_in_use(config, override) or request.bus_url)
     result = _run(request, url, retention)
     if as_json:
         typer.echo(json.dumps(plain(result), indent=2))

@@ -2,8 +2,8 @@
 
 ``engine up`` writes one into the state folder (``$ENGINE_STATE_DIR``, else
 ``$XDG_STATE_HOME/signal-engine``, else ``~/.local/state/signal-engine``), readable by its user
-only, for it holds the store's password. It is removed on the way out. One whose process is gone
-tells the next command what that process could not stop any more.
+only, for it holds the store's and the bus' passwords. It is removed on the way out. One whose
+process is gone tells the next command what that process could not stop any more.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Run(msgspec.Struct, frozen=True):
     """Whether its jobs run on this machine, and so read its files."""
     settings: str = ""
     """The configuration, JSON: passwords masked, paths written out."""
+    bus_url: str = ""
+    """Its Redis, password included."""
 
 
 def write_run(run: Run) -> Path:

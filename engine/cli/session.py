@@ -247,6 +247,7 @@ class Session:
                 jobs_url=self.plan.jobs_url,
                 jobs_here=self.plan.jobs_here,
                 settings=json.dumps(portable(self.config, Path.cwd())),
+                bus_url=self.plan.bus_url,
             )
         )
 

@@ -40,6 +40,12 @@ def store_to_write(
     return run.store_url, settings, None
 
 
+def bus_in_use(config: Path | None, override: list[str] | None) -> str:
+    """Return the running engine's Redis URL; empty where none runs, or another one was named."""
+    run = running_here() if config is None and not override else None
+    return "" if run is None else run.bus_url
+
+
 def settings_in_force(config: Path | None, override: list[str] | None) -> Config:
     """Return the configuration that a command means: the running engine's, unless one was named."""
     run = running_here() if config is None and not override else None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from math import ceil
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import httpx
 
-from engine.clock import Clock, SystemClock
+from engine.clock import NS_PER_S, Clock, SystemClock, iso_utc
 from engine.domain.market import Candle, SymbolMetadata
 from engine.domain.timeframe import Timeframe
 from engine.errors import VenueError
@@ -22,6 +26,8 @@ FIRST_PAUSE_S = 0.5
 """Pause after the first failure; it doubles from one to the next."""
 LONGEST_PAUSE_S = 60.0
 """A venue that asks for a longer pause is reported instead of waited for."""
+LONGEST_HOLD_S = 7 * 86_400.0
+"""No venue bans for longer: more is a mistake, and would silence us for ever."""
 
 _BUSY = frozenset({418, 429})
 
@@ -31,11 +37,25 @@ Permit = Callable[[float], Awaitable[None]]
 """Returns when a request of the given weight may be sent: a budget shared with others."""
 
 
+class Hold(Protocol):
+    """Pauses that the venue asked for, shared with others behind the same address."""
+
+    async def begin(self, seconds: float) -> None:
+        """Tell the others to leave the venue alone for so long."""
+        ...
+
+    async def left_s(self) -> float:
+        """Return for how many seconds the venue is to be left alone; 0 where it may be asked."""
+        ...
+
+
 class RestClient:
     """Sends an adapter's requests, one at a time, and decodes the answers.
 
     Answers 418, 429 and 5xx, damaged ones and broken connections are tried again, after the time
-    in ``Retry-After`` where there is one.
+    in ``Retry-After`` where there is one. After a 418 or 429 no request at all is sent before that
+    time is over: who asks on meanwhile is banned. A request that would have to wait for more than
+    `LONGEST_PAUSE_S` fails at once instead.
 
     Parameters
     ----------
@@ -49,10 +69,13 @@ class RestClient:
         Pace, in requests of weight 1; what the venue allows by default.
     permit
         Awaited before every request, beside this client's own pace.
+    hold
+        Is told of pauses that the venue asks for, and tells of those that others were asked for.
     transport
         For tests: answers instead of the network.
-    sleep
-        For tests: waits instead of `asyncio.sleep`.
+    sleep, monotonic
+        For tests: wait instead of `asyncio.sleep`, and tell the seconds instead of
+        `time.monotonic`.
     """
 
     def __init__(
@@ -63,14 +86,18 @@ class RestClient:
         *,
         requests_per_second: float | None = None,
         permit: Permit | None = None,
+        hold: Hold | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._exchange = exchange
         self._spacing_s = 1 / (requests_per_second or exchange.limits.requests_per_second)
         self._clock = clock or SystemClock()
         self._sleep = sleep
+        self._monotonic = monotonic
         self._permit = permit
+        self._hold = hold
         self._client = httpx.AsyncClient(
             base_url=(base_url or exchange.rest_url).rstrip("/"),
             timeout=TIMEOUT_S,
@@ -79,6 +106,7 @@ class RestClient:
         )
         self._turn = asyncio.Lock()
         self._next_at = 0.0
+        self._held_until = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,7 +129,8 @@ class RestClient:
         Raises
         ------
         VenueError
-            With status and address, where the venue refuses, or keeps failing.
+            With status and address, where the venue refuses, or keeps failing; without asking it,
+            where it wants to be left alone for longer than we wait.
         """
         problem = ""
         for attempt in range(ATTEMPTS):
@@ -117,20 +146,23 @@ class RestClient:
                 problem = f"{answer.url} answered {answer.status_code}: {answer.text[:200]}"
                 if answer.status_code not in _BUSY and not answer.is_server_error:
                     break
-                pause = max(pause, _retry_after_s(answer))
+                pause = max(pause, _retry_after_s(answer, self._clock.now_ns()))
                 if answer.status_code in _BUSY:
-                    # For all requests: who asks on meanwhile is banned.
-                    self._hold_back(pause)
+                    await self._hold_back(pause)
                 if pause > LONGEST_PAUSE_S:
                     problem += f" (and asks for a pause of {pause:.0f} s)"
                     break
+                if answer.status_code in _BUSY:
+                    continue  # its next turn waits
             if attempt + 1 < ATTEMPTS:
                 await self._sleep(pause)
         raise VenueError(f"{self._exchange.name}: {problem}")
 
-    def _hold_back(self, pause: float) -> None:
-        until = asyncio.get_running_loop().time() + min(pause, LONGEST_PAUSE_S)
-        self._next_at = max(self._next_at, until)
+    async def _hold_back(self, pause: float) -> None:
+        """Have every request wait, of others behind our address too: who asks on is banned."""
+        self._held_until = max(self._held_until, self._monotonic() + pause)
+        if self._hold is not None:
+            await self._hold.begin(pause)
 
     async def metadata(self) -> list[SymbolMetadata]:
         """Fetch what the venue lists.
@@ -176,18 +208,52 @@ class RestClient:
         return [found[open_time] for open_time in sorted(found)]
 
     async def _send(self, request: RestRequest) -> httpx.Response:
+        while True:
+            await self._take_turn(request.weight)
+            if self._permit is not None:
+                await self._permit(request.weight)
+            if self._hold is not None:
+                left = await self._hold.left_s()
+                self._held_until = max(self._held_until, self._monotonic() + left)
+            # Where a pause began while this one waited, it takes another turn behind the pause:
+            # else all that waited would be sent at once when it is over.
+            if self._held_until <= self._monotonic():
+                return await self._client.get(request.path, params=dict(request.params))
+
+    async def _take_turn(self, weight: float) -> None:
+        """Wait for the venue's pace, and until it may be asked again.
+
+        Raises
+        ------
+        VenueError
+            Where that is too long.
+        """
         async with self._turn:
-            loop = asyncio.get_running_loop()
-            wait = self._next_at - loop.time()
-            if wait > 0:
+            while True:
+                now = self._monotonic()
+                held_s = self._held_until - now
+                if held_s > LONGEST_PAUSE_S:
+                    until = iso_utc(self._clock.now_ns() + ceil(held_s) * NS_PER_S)
+                    raise VenueError(
+                        f"{self._exchange.name} wants no request of this address before {until} "
+                        "(it answered 429 or 418): not asked"
+                    )
+                wait = max(held_s, self._next_at - now)
+                if wait <= 0:
+                    break
                 await self._sleep(wait)
-            self._next_at = loop.time() + self._spacing_s * request.weight
-        if self._permit is not None:
-            await self._permit(request.weight)
-        return await self._client.get(request.path, params=dict(request.params))
+            self._next_at = now + self._spacing_s * weight
 
 
-def _retry_after_s(answer: httpx.Response) -> float:
+def _retry_after_s(answer: httpx.Response, now_ns: int) -> float:
     """Return the pause the venue asks for, seconds; 0 where it asks for none."""
-    text = answer.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else 0.0
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), LONGEST_HOLD_S)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)  # how "-0000" is read
+    return min(max(0.0, moment.timestamp() - now_ns / NS_PER_S), LONGEST_HOLD_S)

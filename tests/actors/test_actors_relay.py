@@ -13,6 +13,7 @@ from engine.actors import relay
 from engine.actors.base import Phase
 from engine.actors.relay import Relay
 from engine.actors.wiring import VenueEndpoint
+from engine.bus.hold import SharedHold
 from engine.clock import SystemClock
 from engine.domain.market import SymbolMetadata, Trade
 from engine.errors import VenueError
@@ -104,8 +105,8 @@ class RefusingRest:
 
     refusals = 2
 
-    def __init__(self, *_: object) -> None:
-        pass
+    def __init__(self, *_: object, hold: SharedHold) -> None:
+        assert hold
 
     async def __aenter__(self) -> RefusingRest:
         return self

@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from engine.backfill.run import BackfillConfig, BackfillResult
 from engine.candles.resample import candles_from_trades
 from engine.cli import bench
 from engine.cli.main import app
+from engine.cli.runfile import Run, write_run
 from engine.clock import NS_PER_S, SystemClock, iso_utc, parse_iso_utc
 from engine.config import ExchangeConfig, ReconnectConfig, RetentionConfig, SimulatorConfig
 from engine.domain.market import Trade
@@ -241,6 +244,33 @@ def test_record_of_what_cannot_be_says_so(endpoints: SimulatedEndpoints) -> None
     )
     assert isinstance(unlisted, VenueError)
     assert "kraken does not list NOPE-USD" in str(unlisted)
+
+
+def test_backfill_beside_an_engine_keeps_the_pauses_asked_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[BackfillConfig] = []
+
+    def run(request: BackfillConfig, *_: object) -> BackfillResult:
+        asked.append(request)
+        return BackfillResult()
+
+    monkeypatch.setattr("engine.cli.backfill._run", run)
+    words = ("backfill", "--exchange", "kraken", "--instrument", "BTC-USD", "--from", "2026-01-05")
+    me, own = psutil.Process(), tmp_path / "engine.yaml"
+    own.write_text("bus: {prefix: mine}")
+    engine = Run(
+        me.pid, me.create_time(), str(own), str(tmp_path / "data"), "", "http://a:b@127.0.0.1:1/c",
+        "", "", "", (), (), "", True, bus_url="redis://:secret@127.0.0.1:1/0",
+    )  # fmt: skip
+    write_run(engine)
+    assert command(*words).exit_code == 0
+    other = ("--set", "bus.url=redis://127.0.0.1:2/0")
+    assert command(*words, *other).exit_code == 0
+    assert command(*words, "--set", "bus.prefix=other").exit_code == 0
+    assert [(request.bus_url, request.bus_prefix) for request in asked] == [
+        (engine.bus_url, "mine"), ("redis://127.0.0.1:2/0", "engine"), ("", "other"),
+    ]  # fmt: skip
 
 
 def test_backfill_then_verify_is_complete(endpoints: SimulatedEndpoints) -> None:

@@ -7,14 +7,17 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
+from ray.exceptions import RayError
 
 from engine.backfill.ccxt_venue import CcxtVenue
 from engine.backfill.run import BackfillConfig, BackfillResult, Step, backfill
 from engine.backfill.stretches import lacking
 from engine.backfill.venue import OwnVenue
+from engine.bus.client import Bus
 from engine.clock import NS_PER_S, DataClock, parse_iso_utc
 from engine.config import RetentionConfig, SimulatorConfig
 from engine.domain.instrument import Market
@@ -33,6 +36,7 @@ from engine.store.embedded import EmbeddedStore
 from engine.store.reader import Reader
 from engine.store.schema import migrate
 from jobs import backfill as job
+from jobs import cluster
 from jobs.run import command
 
 NOW = parse_iso_utc("2026-02-03T14:30:10Z")
@@ -431,3 +435,41 @@ def test_job_with_a_wrong_key_says_which(
     arguments = [part for one in [*common, *overrides] for part in ("--set", one)]
     assert command("backfill", job.main, arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def test_job_beside_an_engine_keeps_the_pauses_asked_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = BackfillConfig("kraken", ("BTC-USD",), 0)
+    assert cluster.with_engines_bus(request) == request  # no cluster, no engine
+
+    class Supervisor:
+        bus_address = SimpleNamespace(remote=lambda: "the answer")
+
+    def answer(asked: str, timeout: float) -> tuple[str, str]:
+        assert (asked, timeout) == ("the answer", cluster.PATIENCE_S)
+        return "redis://127.0.0.1:1/0", "mine"
+
+    monkeypatch.setattr(cluster, "_supervisor", Supervisor)
+    monkeypatch.setattr(cluster.ray, "get", answer)
+    beside = replace(request, bus_url="redis://127.0.0.1:1/0", bus_prefix="mine")
+    assert cluster.with_engines_bus(request) == beside
+
+    def silent(asked: str, timeout: float) -> None:
+        raise RayError
+
+    monkeypatch.setattr(cluster.ray, "get", silent)
+    assert cluster.with_engines_bus(beside) == beside
+
+
+async def test_venue_closes_the_bus_that_it_was_given() -> None:
+    bus = Bus("redis://127.0.0.1:1/0")
+    closed: list[bool] = []
+
+    async def close() -> None:
+        closed.append(True)
+
+    bus.close = close  # type: ignore[method-assign]
+    async with OwnVenue(exchange("kraken"), "", DataClock(NOW), bus=bus):
+        assert not closed
+    assert closed == [True]

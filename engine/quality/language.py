@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.texts.language import ENGLISH, language_of
+from engine.texts.language import ENGLISH, sure_language
 
 Language = Literal["english", "other", "untold"]
 
@@ -69,7 +69,7 @@ def languages_of(texts: Sequence[str]) -> list[Language]:
 
 
 def _language_of(text: str) -> Language:
-    language = language_of(text)
+    language = sure_language(text)
     if language is None:
         return "untold"
     return "english" if language == ENGLISH else "other"

@@ -52,6 +52,8 @@ def test_reader_of_an_english_text_gives_the_models_own_reading() -> None:
         ("\ufffd\ufffd\ufffd moon", None),
         ("Le cours du bitcoin s'effondre encore, panique sur les marchés", "fr"),
         ("Цена биткоина упала", "ru"),
+        ("Bitcoin stiger till ny rekordnivå", "sv"),
+        ("ירידה", "he"),
         ("بيتكوين يرتفع بقوة اليوم", "ar"),
     ],
 )

@@ -216,7 +216,10 @@ async def test_texts_body_that_is_no_text_says_400(http, body: bytes) -> None:
         ("\x00\x01\x02\x03 bullish \x7f\x1f", None),
         ("El precio del bitcoin cae con fuerza tras la noticia", "es"),
         ("البيتكوين ينخفض بشدة بعد الأخبار", "ar"),
-        ("ביטקוין יורד בחדות היום", None),
+        ("ביטקוין יורד בחדות היום", "he"),
+        ("Πτώση για το BTC", "el"),
+        ("Bitcoinin hinta putosi jyrkästi", "fi"),
+        ("Cena bitcoinu dosáhla nového maxima", "cs"),
         ("ビットコインが急落しています", "ja"),
     ],
 )

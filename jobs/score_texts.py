@@ -284,6 +284,7 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
     """Return the pipeline: read, then score and store; what comes out of it are counts."""
     section = run.section
     share = work.texts // (replicas * TASKS_PER_REPLICA)
+    rows = min(section.batch_texts, max(share, SMALLEST_TASK))
     source = ClickHouseSource(
         run.endpoint,
         "texts",
@@ -292,7 +293,7 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
         parameters={"model": work.version} if work.where else {},
         start=work.begin,
         end=work.end,
-        rows_per_task=min(section.batch_texts, max(share, SMALLEST_TASK)),
+        rows_per_task=rows,
     )
     tasks = max(1, len(source.ranges))
     texts: Dataset = ray.data.read_datasource(
@@ -313,7 +314,8 @@ def written(run: Run, work: Work, replicas: int, scorer: type[TextScorer]) -> Da
                 "scored_at": run.started_at,
                 "sink": ClickHouseSink(run.endpoint, "sentiment_scores"),
             },
-            batch_size=None,
+            # What a task read; on GPUs Ray wants to be told how much that is.
+            batch_size=rows if work.gpu_share else None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(
                 min_size=1, max_size=replicas, initial_size=min(replicas, tasks)

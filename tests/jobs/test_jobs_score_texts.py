@@ -24,7 +24,7 @@ from engine.store.ray_data import ClickHouseSink
 from engine.store.reader import Reader
 from jobs.run import running
 from jobs.score_texts import COLUMNS, EMPTY, UNREADABLE, TextScorer, main, score
-from tests.local_ray import end_shared_ray
+from tests.local_ray import end_shared_ray, own_ray
 
 pytestmark = [
     pytest.mark.ray,
@@ -140,6 +140,33 @@ def test_score_texts_reserves_no_gpu_for_a_model_that_cannot_use_one(store: Stor
     done = main(config(store, "num_gpus=1"))
     assert done.notes["num_gpus"] == "lexicon cannot use a GPU: none is reserved"
     assert (done.outcome, done.written) == ("done", {"sentiment_scores": 1})
+
+
+def test_score_texts_replicas_hold_the_share_of_a_gpu_that_they_are_given(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that Ray only counts, for a model that says it could use one."""
+    found = tmp_path / "share"
+
+    class TellingScorer(TextScorer):
+        """Writes down what it was given."""
+
+        def __call__(self, texts: pa.Table) -> pa.Table:
+            import ray
+
+            found.write_text(str(ray.get_runtime_context().get_assigned_resources()["GPU"]))
+            return super().__call__(texts)
+
+    monkeypatch.setattr("jobs.score_texts.can_use_gpu", lambda name, config: True)
+    store.insert("texts", TEXTS[:1])
+    with (
+        own_ray(num_gpus=1),
+        running("score_texts", config(store, "num_gpus=0.5")) as run,
+    ):
+        score(run, TellingScorer)
+    assert found.read_text() == "0.5"
+    assert run.summary.written == {"sentiment_scores": 1}
+    assert run.summary.notes["model"] == "lexicon-1"
 
 
 def test_score_texts_unknown_model_is_refused(store: Store) -> None:

@@ -15,8 +15,8 @@ from engine.clock import NS_PER_S
 from engine.domain.instrument import Market
 from engine.domain.market import Gap, GapCause
 from engine.store.client import Store
-from engine.store.completeness import LATEST, Selection, find_gaps
-from engine.store.trade_ids import Hole, TradeCounts, count_trades, find_holes
+from engine.store.completeness import LATEST, Selection, edge_holes, find_gaps
+from engine.store.trade_ids import Hole, TradeCounts, count_trades, find_holes, neighbours
 
 _MARK = ":backfill:"
 
@@ -46,8 +46,9 @@ def lacking(
     Returns
     -------
     list of Gap
-        Open gaps that the store knows of (they may reach out of the range), holes between ids, and
-        what lies before the first and behind the last stored trade.
+        Open gaps that the store knows of (they may reach out of the range), holes between ids, what
+        of those across an edge of the range may lie in it, and what lies before the first and
+        behind the last stored trade.
     """
     gaps = [
         gap
@@ -68,6 +69,11 @@ def lacking(
     inside = count_trades(store, market, start, end)
     holes, _ = find_holes(store, market, inside, start, end)
     found += [_of_hole(market, hole, now) for hole in holes if not _is_told(hole, open_gaps)]
+    beside = neighbours(store, *market, start, end).get(market)
+    edges = edge_holes(store, market, beside, start, end)
+    found += [
+        _of_edge(market, hole, start, end, now) for hole in edges if not _is_told(hole, open_gaps)
+    ]
     return sorted(found, key=lambda gap: (gap.from_time, gap.gap_id))
 
 
@@ -131,6 +137,12 @@ def _of_hole(market: Market, hole: Hole, now: int) -> Gap:
         from_sequence=hole.low,
         to_sequence=hole.high,
     )
+
+
+def _of_edge(market: Market, hole: Hole, start: int, end: int, now: int) -> Gap:
+    """Return what of a hole across an edge of a range may lie in it: known by its times only."""
+    low, high = min(hole.from_time, hole.to_time), max(hole.from_time, hole.to_time)
+    return _gap(market, "restart", max(start, low), min(end, high), now)
 
 
 def _is_told(hole: Hole, gaps: Sequence[Gap]) -> bool:

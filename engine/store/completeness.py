@@ -7,7 +7,7 @@ the venue gave, no trade is stored twice, and no candle disagrees with its trade
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -20,17 +20,22 @@ from engine.store.client import Store
 from engine.store.tables import TABLES
 from engine.store.trade_ids import (
     Hole,
+    Neighbours,
     TradeCounts,
     count_duplicates,
     count_trades,
+    find_edge_holes,
     find_holes,
     markets,
+    neighbours,
 )
 
 LATEST = 2**63 - 1
 """An end that nothing comes after, UTC nanoseconds."""
 
 _LASTING = ("trades", "book")
+_FETCHED = ("start", "restart")
+"""Causes of gaps that are whole ranges of time: what lies before the first trade, or behind one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class MarketReport:
     """Where they are missing; see `all_holes`."""
     all_holes: bool
     """False where there are more holes than are listed."""
+    edge_holes: list[Hole]
+    """Ids missing across an edge of the range: they may lie inside it or outside."""
     open_gaps: list[Gap]
     """Of trades and the book, oldest first."""
     other_open_gaps: int
@@ -83,7 +90,9 @@ class MarketReport:
         """What is not complete, a sentence each; empty where all is."""
         found = [_gap_in_words(gap) for gap in self.open_gaps]
         if self.missing_ids:
-            found.append(f"{self.missing_ids} trade ids are missing{_holes_in_words(self)}")
+            listed = _holes_in_words(self.holes, is_all=self.all_holes)
+            found.append(f"{self.missing_ids} trade ids are missing{listed}")
+        found += map(_edge_in_words, self.edge_holes)
         if self.duplicates:
             found.append(f"{self.duplicates} trades are stored twice")
         if self.candles.disagreeing:
@@ -125,24 +134,24 @@ def verify(
         Where the selection matches nothing, or the store holds no trades.
     """
     found = _selected(store, selection)
-    for number, market in enumerate(found, 1):
+    for number, (market, beside) in enumerate(found.items(), 1):
         if tell is not None:
             tell(market, number, len(found))
-        yield _verify_market(store, market, selection, patience_s)
+        yield _verify_market(store, market, beside, selection, patience_s)
 
 
-def _selected(store: Store, selection: Selection) -> list[Market]:
-    held = set(markets(store, selection.exchange, selection.instrument))
-    with_gaps = {
-        Market(gap.exchange, gap.instrument) for gap in find_gaps(store, selection, _LASTING)
-    }
-    chosen = [
-        market
-        for market in sorted(held | with_gaps)
-        if market in with_gaps or _traded(store, market, selection)
-    ]
+def _selected(store: Store, selection: Selection) -> dict[Market, Neighbours | None]:
+    """Return the markets to verify, by name, with what lies beside the range.
+
+    Those with trades or gaps in it, and those with trades on both sides: of these it holds
+    whatever was traded meanwhile, or should.
+    """
+    start, end = selection.start, selection.end
+    held = neighbours(store, selection.exchange, selection.instrument, start, end)
+    chosen = {Market(gap.exchange, gap.instrument) for gap in find_gaps(store, selection, _LASTING)}
+    chosen |= {market for market, beside in held.items() if beside.inside or beside.straddles}
     if chosen:
-        return chosen
+        return {market: held.get(market) for market in sorted(chosen)}
     everything = markets(store)
     if not everything:
         raise StoreQueryError("the store holds no trades yet: there is nothing to verify")
@@ -153,19 +162,12 @@ def _selected(store: Store, selection: Selection) -> list[Market]:
     )
 
 
-def _traded(store: Store, market: Market, selection: Selection) -> bool:
-    found = store.query_arrow(
-        "SELECT 1 FROM trades WHERE exchange = {exchange:String} "
-        "AND instrument = {instrument:String} "
-        "AND exchange_time >= fromUnixTimestamp64Nano({start:Int64}) "
-        "AND exchange_time < fromUnixTimestamp64Nano({end:Int64}) LIMIT 1",
-        {**market._asdict(), "start": selection.start, "end": selection.end},
-    )
-    return bool(found.num_rows)
-
-
 def _verify_market(
-    store: Store, market: Market, selection: Selection, patience_s: float
+    store: Store,
+    market: Market,
+    beside: Neighbours | None,
+    selection: Selection,
+    patience_s: float,
 ) -> MarketReport:
     start, end = selection.start, selection.end
     counts = count_trades(store, market, start, end)
@@ -175,6 +177,7 @@ def _verify_market(
     unrepaired = [gap for gap in gaps if gap.repaired_at is None]
     lasting = [gap for gap in unrepaired if gap.channel in _LASTING]
     unexplained = unexplained_holes(holes, gaps)
+    edges = edge_holes(store, market, beside, start, end)
     missing = max(0, counts.missing) - sum(hole.ids for hole in holes)
     return MarketReport(
         market=market,
@@ -183,6 +186,7 @@ def _verify_market(
         missing_ids=missing + sum(hole.ids for hole in unexplained),
         holes=unexplained,
         all_holes=all_holes,
+        edge_holes=edges,
         open_gaps=lasting,
         other_open_gaps=len(unrepaired) - len(lasting),
         repaired_gaps=len(gaps) - len(unrepaired),
@@ -191,10 +195,64 @@ def _verify_market(
             market,
             counts,
             selection,
-            broken_ranges(unexplained, lasting),
+            broken_ranges([*unexplained, *edges], lasting),
             patience_s,
         ),
     )
+
+
+def edge_holes(
+    store: Store, market: Market, beside: Neighbours | None, start: int, end: int
+) -> list[Hole]:
+    """Return the ids missing across an edge of ``[start, end)`` that may have been traded in it.
+
+    Not those that no trade bears, nor those of a range that was fetched whole: then they lie
+    outside.
+
+    Parameters
+    ----------
+    store
+        Where the trades and the gaps are.
+    market
+        Whose.
+    beside
+        From `engine.store.trade_ids.neighbours`; None where no trade is stored.
+    start, end
+        Range of the venue's time.
+    """
+    holes = [] if beside is None else find_edge_holes(store, market, beside, start, end)
+    if not holes:
+        return []
+    times = [moment for hole in holes for moment in (hole.from_time, hole.to_time)]
+    wide = Selection(market.exchange, market.instrument, min(times), max(times) + 1)
+    gaps = find_gaps(store, wide)
+    doubtful = unexplained_holes(holes, gaps)
+    return [part for hole in doubtful for part in _not_fetched(hole, gaps, start, end)]
+
+
+def _not_fetched(hole: Hole, gaps: Sequence[Gap], start: int, end: int) -> list[Hole]:
+    """Return what of a hole across an edge may lie in the range, as far as gaps tell.
+
+    Where closed gaps cover the range from the edge to its nearest trade, all that was traded there
+    was fetched: only ids that were among the fetched ones are missing from it.
+    """
+    fetched = [
+        gap
+        for gap in gaps
+        if gap.repaired_at is not None and gap.cause in _FETCHED and gap.to_time is not None
+    ]
+    low = max(start, min(hole.from_time, hole.to_time))
+    high = min(end, max(hole.from_time, hole.to_time))
+    if not any(since <= low and high <= until for since, until in broken_ranges([], fetched)):
+        return [hole]
+    named = [
+        (max(hole.low, gap.from_sequence), min(hole.high, gap.to_sequence))
+        for gap in fetched
+        if gap.from_sequence is not None and gap.to_sequence is not None
+    ]
+    return [
+        replace(hole, low=first, high=last) for first, last in sorted(set(named)) if first <= last
+    ]
 
 
 def _candles(
@@ -312,14 +370,23 @@ def _gap_in_words(gap: Gap) -> str:
     )
 
 
-def _holes_in_words(report: MarketReport) -> str:
-    shown = [
-        str(hole.low) if hole.low == hole.high else f"{hole.low} to {hole.high}"
-        for hole in report.holes[:5]
-    ]
-    more = len(report.holes) - len(shown)
-    rest = f" and {more} more ranges" if more and report.all_holes else " and more" if more else ""
+def _holes_in_words(holes: Sequence[Hole], *, is_all: bool) -> str:
+    shown = list(map(_ids_in_words, holes[:5]))
+    more = len(holes) - len(shown)
+    rest = f" and {more} more ranges" if more and is_all else " and more" if more else ""
     return f": {', '.join(shown)}{rest}" if shown else ""
+
+
+def _ids_in_words(hole: Hole) -> str:
+    return str(hole.low) if hole.low == hole.high else f"{hole.low} to {hole.high}"
+
+
+def _edge_in_words(hole: Hole) -> str:
+    return (
+        f"{hole.ids} trade ids are missing across an edge of the range and may lie in it: "
+        f"{_ids_in_words(hole)}, traded between {iso_utc(hole.from_time)} and "
+        f"{iso_utc(hole.to_time)}"
+    )
 
 
 def _candles_in_words(check: CandleCheck) -> str:

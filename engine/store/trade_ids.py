@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import pyarrow as pa
+
 from engine.domain.instrument import Market
 from engine.store.client import Store
 from engine.store.columns import python_values
@@ -74,6 +76,102 @@ class Hole:
     def ids(self) -> int:
         """How many are missing."""
         return self.high - self.low + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What a range holds of a market, and the trades beside it; ids and times are 0 for none.
+
+    Times are UTC nanoseconds of the trades with these ids.
+    """
+
+    inside: int
+    """Trades in the range."""
+    straddles: bool
+    """Whether trades are stored before the range and behind it."""
+    before: int
+    """Largest counted id before the range."""
+    before_time: int
+    low: int
+    """Smallest and largest counted id in the range."""
+    low_time: int
+    high: int
+    high_time: int
+    after: int
+    """Smallest counted id behind the range."""
+    after_time: int
+
+
+def neighbours(
+    store: Store, exchange: str, instrument: str, start: int, end: int
+) -> dict[Market, Neighbours]:
+    """Look at what lies beside ``[start, end)``, of every market at once; empty texts match all."""
+    found = store.query_arrow(
+        "WITH fromUnixTimestamp64Nano({start:Int64}) AS start, "
+        "fromUnixTimestamp64Nano({end:Int64}) AS end, "
+        "exchange_time < start AS is_before, exchange_time >= end AS is_after, "
+        "NOT is_before AND NOT is_after AS is_inside, sequence > 0 AS counts "
+        "SELECT exchange, instrument, countIf(is_inside) AS inside, "
+        "countIf(is_before) > 0 AND countIf(is_after) > 0 AS straddles, "
+        "maxIf(sequence, is_before) AS before, "
+        "argMaxIf(exchange_time, sequence, is_before AND counts) AS before_time, "
+        "minIf(sequence, is_inside AND counts) AS low, "
+        "argMinIf(exchange_time, sequence, is_inside AND counts) AS low_time, "
+        "maxIf(sequence, is_inside) AS high, "
+        "argMaxIf(exchange_time, sequence, is_inside AND counts) AS high_time, "
+        "minIf(sequence, is_after AND counts) AS after, "
+        "argMinIf(exchange_time, sequence, is_after AND counts) AS after_time "
+        "FROM trades WHERE ({exchange:String} = '' OR exchange = {exchange:String}) "
+        "AND ({instrument:String} = '' OR instrument = {instrument:String}) "
+        "GROUP BY exchange, instrument",
+        {"exchange": exchange, "instrument": instrument, "start": start, "end": end},
+    )
+    return {
+        Market(row.pop("exchange"), row.pop("instrument")): Neighbours(
+            **{**row, "straddles": bool(row["straddles"])}
+        )
+        for row in _as_rows(found)
+    }
+
+
+def find_edge_holes(
+    store: Store, market: Market, beside: Neighbours, start: int, end: int
+) -> list[Hole]:
+    """Return ids that are missing across an edge of ``[start, end)``, ascending.
+
+    They lie between a trade in the range and the nearest one outside, or between those on both
+    sides of a range without trades. Whether the missing ones were traded inside it nobody can say.
+    """
+    stretches = [(beside.before, beside.low or beside.after), (beside.high, beside.after)]
+    holes: list[Hole] = []
+    for low, high in stretches:
+        if low and high > low + 1:
+            holes += _holes_between(store, market, low, high)
+    return [
+        hole
+        for hole in holes
+        if max(hole.from_time, hole.to_time) >= start and min(hole.from_time, hole.to_time) < end
+    ]
+
+
+def _holes_between(store: Store, market: Market, low: int, high: int) -> list[Hole]:
+    """Return the missing ids between two that are held, whenever the others were traded."""
+    rows = _rows(
+        store,
+        "SELECT previous + 1 AS low, sequence - 1 AS high, from_time, to_time FROM ("
+        "SELECT sequence, exchange_time AS to_time, "
+        "lagInFrame(sequence) OVER neighbours AS previous, "
+        "lagInFrame(exchange_time) OVER neighbours AS from_time "
+        "FROM trades WHERE exchange = {exchange:String} AND instrument = {instrument:String} "
+        "AND sequence BETWEEN {low:Int64} AND {high:Int64} "
+        "WINDOW neighbours AS (ORDER BY sequence ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
+        ") WHERE previous > 0 AND sequence > previous + 1 ORDER BY low LIMIT {most:UInt64}",
+        market,
+        low=low,
+        high=high,
+        most=MOST_HOLES,
+    )
+    return [Hole(**row) for row in rows]
 
 
 def markets(store: Store, exchange: str = "", instrument: str = "") -> list[Market]:
@@ -217,8 +315,12 @@ def count_duplicates(
 
 
 def _rows(
-    store: Store, sql: str, market: Market, start: int, end: int, **more: Any
+    store: Store, sql: str, market: Market, start: int = 0, end: int = 0, **more: Any
 ) -> list[dict[str, Any]]:
     found = store.query_arrow(sql, {**market._asdict(), "start": start, "end": end, **more})
+    return _as_rows(found)
+
+
+def _as_rows(found: pa.Table) -> list[dict[str, Any]]:
     columns = [python_values(found.column(name)) for name in found.column_names]
     return [dict(zip(found.column_names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -181,6 +181,29 @@ async def test_backfill_closes_holes_and_open_gaps_and_rebuilds_their_candles(
     assert after.candles.compared > 0
 
 
+@pytest.mark.parametrize("name", ["binance", "binance_perp", "coinbase", "kraken", "okx"])
+async def test_backfill_of_a_range_inside_a_longer_hole_fetches_it_and_proves_it(
+    store: Store, world: World, name: str
+) -> None:
+    market = market_of(name)
+    early = world.truth(market, START - 10 * MINUTE, START - 5 * MINUTE)
+    late = world.truth(market, END + 5 * MINUTE, END + 10 * MINUTE)
+    store.insert("trades", [*early, *late])
+    asked = Selection(start=START, end=END)
+    (before,) = verify(store, asked)
+    assert (before.counts.trades, len(before.edge_holes)) == (0, 1)
+    assert not before.is_complete
+    result = await world.fetch(store, world.asks(market))
+    assert (result.gaps_closed, result.problems) == (1, [])
+    truth = world.truth(market, START, END + 1)
+    assert held(store, market) == [*early, *truth, *late]
+    (after,) = verify(store, asked)
+    assert after.is_complete
+    (wider,) = verify(store, Selection(start=START - MINUTE, end=END + MINUTE))
+    assert len(wider.edge_holes) == 2
+    assert await world.fetch(store, world.asks(market)) == BackfillResult()
+
+
 class Skipping(OwnVenue):
     """A venue that never gave some ids to a trade."""
 

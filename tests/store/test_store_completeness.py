@@ -4,13 +4,14 @@ import json
 import math
 
 import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_samples import T0, trade, uncounted
 
 from engine.candles.resample import candles_from_trades, resample
-from engine.clock import NS_PER_S
+from engine.clock import NS_PER_S, iso_utc
 from engine.domain.instrument import Market
 from engine.domain.market import Candle, Gap, Trade
 from engine.domain.timeframe import Timeframe
@@ -22,6 +23,7 @@ from engine.store.completeness import (
     UNUSED_IDS,
     MarketReport,
     Selection,
+    _selected,
     as_json,
     broken_ranges,
     verify,
@@ -260,6 +262,121 @@ def test_verify_range_looks_at_nothing_else(store: Store) -> None:
     assert report.counts.first_id == "9"
     assert report.candles.compared == 33 + 4
     assert not only(store, start=T0 + 5 * MINUTE).is_complete
+
+
+def across(hole: str, ids: int, low: int, high: int) -> str:
+    """What is said of ids that are missing between two held ones."""
+    moments = [iso_utc(at(number, number * 7.3).exchange_time) for number in (low, high)]
+    return (
+        f"{ids} trade ids are missing across an edge of the range and may lie in it: {hole}, "
+        f"traded between {moments[0]} and {moments[1]}"
+    )
+
+
+def test_verify_hole_across_an_edge_of_the_range_is_told(store: Store) -> None:
+    store.insert("trades", [one for one in TRADES if one.sequence not in (20, 21, 60)])
+    store.insert("candles", candles_of(TRADES[21:59]))
+    report = only(store, start=TRADES[20].exchange_time, end=TRADES[59].exchange_time)
+    assert (report.counts.first_id, report.counts.last_id) == ("22", "59")
+    assert (report.missing_ids, report.candles.disagreeing) == (0, 0)
+    assert report.problems == [across("20 to 21", 2, 19, 22), across("60", 1, 59, 61)]
+    assert [(hole.low, hole.high) for hole in report.edge_holes] == [(20, 21), (60, 60)]
+    # One second later on both sides the range begins and ends with trades that follow.
+    inside = only(store, start=TRADES[21].exchange_time + 1, end=TRADES[58].exchange_time)
+    assert (inside.counts.first_id, inside.counts.last_id) == ("23", "58")
+    assert inside.is_complete
+
+
+def test_verify_hole_as_long_as_the_range_is_told(store: Store) -> None:
+    held = [one for one in TRADES if not 20 <= one.sequence < 80]
+    store.insert("trades", held)
+    report = only(store, start=TRADES[29].exchange_time, end=TRADES[39].exchange_time)
+    assert (report.market, report.counts.trades) == (BTC, 0)
+    assert report.problems == [across("20 to 79", 60, 19, 80)]
+    # A gap explains it wherever it lies, as far as it names the ids.
+    told = gap(
+        from_sequence=20, to_sequence=70, repaired_at=T0, how=UNUSED_IDS,
+        from_time=held[18].exchange_time, to_time=held[18].exchange_time + 1,
+    )  # fmt: skip
+    store.insert("feed_gaps", [told])
+    rest = only(store, start=TRADES[29].exchange_time, end=TRADES[39].exchange_time)
+    assert rest.problems == [across("71 to 79", 9, 19, 80)]
+
+
+def test_verify_range_that_was_fetched_whole_is_complete_beside_a_hole(store: Store) -> None:
+    held = [one for one in TRADES if one.sequence < 5 or 30 <= one.sequence < 40]
+    store.insert("trades", [*held, TRADES[99]])
+    start, end = TRADES[28].exchange_time + 1, TRADES[39].exchange_time
+    assert only(store, start=start, end=end).problems == [
+        across("5 to 29", 25, 4, 30),
+        across("40 to 99", 60, 39, 100),
+    ]
+    fetched = gap(cause="restart", from_time=start, to_time=end, how="fetched 10 over REST")
+    store.insert("feed_gaps", [fetched])
+    assert len(only(store, start=start, end=end).edge_holes) == 2  # still open
+    closed = msgspec.structs.replace(fetched, repaired_at=T0)
+    store.insert("feed_gaps", [closed])
+    assert only(store, start=start, end=end).is_complete
+    assert len(only(store, start=start - 1, end=end).edge_holes) == 1
+    assert len(only(store, start=start, end=end + 1).edge_holes) == 1
+    # Of the ids that were fetched none may be missing again.
+    ids = msgspec.structs.replace(closed, gap_id="h", from_sequence=28, to_sequence=40)
+    store.insert("feed_gaps", [ids])
+    holes = only(store, start=start, end=end).edge_holes
+    assert [(hole.low, hole.high) for hole in holes] == [(28, 29), (40, 40)]
+
+
+def test_verify_range_in_which_nobody_traded_is_complete(store: Store) -> None:
+    other = [
+        msgspec.structs.replace(one, trade_id=f"x{one.sequence}", sequence=0, exchange="bybit")
+        for one in (TRADES[0], TRADES[-1])
+    ]
+    store.insert("trades", [*TRADES, *other])
+    start, end = TRADES[4].exchange_time + 1, TRADES[5].exchange_time
+    reports = list(verify(store, Selection(start=start, end=end)))
+    assert [(str(one.market), one.counts.trades, one.is_complete) for one in reports] == [
+        ("binance:BTC-USDT", 0, True),
+        ("bybit:BTC-USDT", 0, True),
+    ]
+    # Before its first and behind its last trade nothing is known of a market.
+    with pytest.raises(StoreQueryError, match="of any market"):
+        only(store, end=TRADES[0].exchange_time)
+
+
+def test_verify_trades_out_of_their_ids_order_at_an_edge_are_no_hole(store: Store) -> None:
+    swapped = {20: 21, 21: 20, 59: 61, 61: 59}
+    rows = [at(one.sequence, swapped.get(one.sequence, one.sequence) * 7.3) for one in TRADES]
+    store.insert("trades", rows)
+    for start in (19, 20, 21, 22):
+        for end in (58, 59, 60, 61, 62):
+            report = only(
+                store, start=TRADES[start - 1].exchange_time, end=TRADES[end - 1].exchange_time
+            )
+            assert report.edge_holes == []
+    # Ids 20 and 61 alone: their trades are beside the range, on the far side.
+    lone = only(store, start=TRADES[19].exchange_time, end=TRADES[19].exchange_time + 1)
+    assert (lone.counts.first_id, lone.problems) == ("21", [])
+
+
+def test_verify_many_markets_are_chosen_with_one_look_at_the_trades(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"A{number}-USDT" for number in range(30)]
+    store.insert(
+        "trades",
+        [msgspec.structs.replace(one, instrument=name) for name in names for one in TRADES[::50]],
+    )
+    asked: list[str] = []
+    ask = store.query_arrow
+
+    def counting(sql: str, parameters: dict[str, object] | None = None) -> pa.Table:
+        asked.append(sql)
+        return ask(sql, parameters)
+
+    monkeypatch.setattr(store, "query_arrow", counting)
+    found = _selected(store, Selection(start=TRADES[1].exchange_time, end=TRADES[9].exchange_time))
+    assert [market.instrument for market in found] == sorted(names)
+    assert len([sql for sql in asked if "FROM trades" in sql]) == 1
 
 
 def test_verify_market_with_gaps_and_no_trades_is_not_complete(store: Store) -> None:

@@ -27,6 +27,9 @@ ATTEMPTS = 5
 FIRST_PAUSE_S = 1.0
 ROWS_PER_PAGE = 1000
 """Asked for; a venue may give fewer."""
+WINDOW_MS = 3_600_000
+"""How far a page without trades reaches at least: some venues (ccxt's Binance) answer with one hour
+from the moment asked for. Where nobody traded in it others may have traded behind it."""
 
 T = TypeVar("T")
 
@@ -97,27 +100,18 @@ class CcxtVenue:
         self._require("fetchTrades", "past trades")
         latest = await self._latest_ids(market)
         found: dict[str, Trade] = {}
-        seen: set[str] = set()
-        since = wanted.from_time // NS_PER_MS
+        first = since = wanted.from_time // NS_PER_MS
         problem = ""
-        while since * NS_PER_MS <= wanted.to_time:
+        while since * NS_PER_MS <= wanted.to_time and not problem:
             page = await self._page(market, wanted.instrument, since)
-            fresh = [trade for trade in page if trade.trade_id not in seen]
-            if page and not seen and latest == {trade.trade_id for trade in page}:
+            if page and since == first and latest == {trade.trade_id for trade in page}:
                 problem = self._too_late(page, wanted)
-            seen.update(trade.trade_id for trade in fresh)
             found.update(
                 (trade.trade_id, trade)
-                for trade in fresh
+                for trade in page
                 if wanted.from_time <= trade.exchange_time <= wanted.to_time
             )
-            if not page or problem:
-                break
-            newest = max(trade.exchange_time for trade in page) // NS_PER_MS
-            if not fresh and newest <= since:
-                break
-            # Trades of one millisecond may be cut by the page's end: ask for it once more.
-            since = newest if newest > since else since + 1
+            since = _next_since(since, page)
         trades = sorted(found.values(), key=lambda trade: (trade.exchange_time, trade.trade_id))
         return Fetched(trades, problem)
 
@@ -256,6 +250,14 @@ class CcxtVenue:
             except self._ccxt.BaseError as error:
                 raise VenueError(f"{self.name} refused a request: {error}") from error
         raise AssertionError("every attempt returns or raises")
+
+
+def _next_since(since: int, page: Sequence[Trade]) -> int:
+    """Return the millisecond to ask from behind a page that was asked for from `since` on."""
+    newest = max((trade.exchange_time // NS_PER_MS for trade in page), default=-1)
+    if newest > since:
+        return newest  # its trades may be cut by the page's end: asked for once more
+    return since + 1 if newest == since else since + WINDOW_MS
 
 
 def _kind_of(name: str) -> tuple[Any, Callable[[dict[str, object]], Any]]:

@@ -2,20 +2,26 @@
 
 A model that can tell exactly has a method ``explain`` of its own: the lexicon, whose words have
 valences, and the linear model, whose words have weights. For any other, each word is left out in
-turn, and what the score loses without it is its weight.
+turn, and what the score loses without it is its weight. So it is for every model where what is
+explained is the score towards one of several assets.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from engine.sentiment.base import SentimentModel
+from engine.domain.text import Mention
+from engine.sentiment.base import SentimentModel, TargetModel
+from engine.sentiment.targets import Named, parts_clauses, read_targets
 
 MOST_WORDS = 128
 """Words that are left out in turn: a model of that many tokens reads no further."""
 
 _WORD = re.compile(r"\S+")
+# Without the signs behind it, which end a clause.
+_BARE_WORD = re.compile(r"\S*[^\s.,;!?]")
 
 
 class WordWeight(NamedTuple):
@@ -72,3 +78,55 @@ def leave_one_out(model: SentimentModel, text: str) -> list[WordWeight]:
         WordWeight(text[begin:end], whole.score - (other.score if other else 0.0))
         for (begin, end), other in zip(spots, others, strict=True)
     ]
+
+
+def explain_target(model: SentimentModel, named: Named, name: str) -> list[WordWeight]:
+    """Return what each word did to what a text feels about one of the assets that it names.
+
+    Words that name assets, or part clauses (``while``), stay: they say whom the others concern.
+
+    Parameters
+    ----------
+    model
+        Any; all texts are read by `read_targets` at once.
+    named
+        A text that names several assets.
+    name
+        The one in question, as in the mentions.
+
+    Returns
+    -------
+    list of WordWeight
+        In parts of the score, for the first `MOST_WORDS` words; a model that reads a text once
+        for each asset reads no more often than that in all. Empty where nothing is known of it.
+    """
+    names = {mention.name for mention in named.mentions}
+    most = MOST_WORDS // len(names) if isinstance(model, TargetModel) else MOST_WORDS
+    spots = [match.span() for match in _BARE_WORD.finditer(named.text)]
+    spots = [spot for spot in spots if _is_said(named, *spot)][:most]
+    whole, *others = (
+        readings.get(name)
+        for readings in read_targets(model, [named, *_without_each(named, spots)])
+    )
+    if whole is None:
+        return []
+    return [
+        WordWeight(named.text[begin:end], whole.score - (other.score if other else 0.0))
+        for (begin, end), other in zip(spots, others, strict=True)
+    ]
+
+
+def _is_said(named: Named, begin: int, end: int) -> bool:
+    names_none = not any(each.start < end and begin < each.end for each in named.mentions)
+    return names_none and not parts_clauses(named.text[begin:end])
+
+
+def _without_each(named: Named, spots: list[tuple[int, int]]) -> Iterator[Named]:
+    for begin, end in spots:
+        mentions = tuple(
+            Mention(each.start - (end - begin), each.end - (end - begin), each.name)
+            if each.start >= end
+            else each
+            for each in named.mentions
+        )
+        yield Named(named.text[:begin] + named.text[end:], mentions, named.whole)

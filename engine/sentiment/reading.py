@@ -17,7 +17,7 @@ from engine.domain.sentiment import Label, TargetScore
 from engine.domain.text import Mention
 from engine.sentiment.base import LABELS, BoundedModel, SentimentModel, TextSentiment
 from engine.sentiment.emotions import Emotions, emotions
-from engine.sentiment.explanation import explain
+from engine.sentiment.explanation import explain, explain_target
 from engine.sentiment.targets import Named, Readings, read_targets
 from engine.sentiment.topics import topics
 
@@ -80,7 +80,8 @@ class Reading(msgspec.Struct, frozen=True):
     emotions: Emotions | None
     """What its writer feels; None where it cannot be read."""
     explanation: tuple[tuple[str, float], ...] | None = None
-    """Words with weights, the strongest first; None where they were not asked for."""
+    """Words with weights towards `sentiment`, the strongest first; None where they were not asked
+    for."""
 
     def body(self) -> dict[str, Any]:
         """Return it as the HTTP API and the command answer it, ready for JSON."""
@@ -256,7 +257,7 @@ class TextReader:
             for name in targets
             for instrument in self._mentions.instruments_of(name)
         }
-        sentiment = named.whole
+        sentiment, base = named.whole, None
         if query.instrument is not None:
             base = self._mentions.base_of(query.instrument)
             # A text that speaks of others alone says nothing of this one.
@@ -269,17 +270,36 @@ class TextReader:
             tuple(InstrumentScore(*each) for each in scores.items()),
             topics(named.text) if is_read else (),
             emotions(named.text) if is_read else None,
-            self._explanation(named) if query.explain else None,
+            self._explanation(named, sentiment, base if len(targets) > 1 else None)
+            if query.explain
+            else None,
         )
 
     def _truncates(self, text: str) -> bool:
         return isinstance(self._model, BoundedModel) and self._model.truncates(text)
 
-    def _explanation(self, named: Named) -> tuple[tuple[str, float], ...]:
-        """Return the words that moved the score, the strongest first."""
-        if named.whole is None:
+    def _explanation(
+        self, named: Named, sentiment: TextSentiment | None, base: str | None
+    ) -> tuple[tuple[str, float], ...]:
+        """Return the words that moved the score that is shown, the strongest first.
+
+        Parameters
+        ----------
+        named
+            The text.
+        sentiment
+            What is shown.
+        base
+            The asset whose it is, where that is one of several; None for the whole text's.
+        """
+        if sentiment is None:
             return ()
-        moved = [(word, weight) for word, weight in explain(self._model, named.text) if weight]
+        words = (
+            explain(self._model, named.text)
+            if base is None
+            else explain_target(self._model, named, base)
+        )
+        moved = [(word, weight) for word, weight in words if weight]
         return tuple(sorted(moved, key=lambda each: -abs(each[1])))
 
 

@@ -92,6 +92,19 @@ def read_targets(model: SentimentModel, texts: Sequence[Named]) -> list[Readings
     return found
 
 
+def parts_clauses(word: str) -> bool:
+    """Whether a word, standing by itself, does nothing but part clauses or their parts.
+
+    Examples
+    --------
+    >>> [parts_clauses(word) for word in ("while", "And", "–", "soars")]
+    [True, True, True, False]
+    """
+    return any(
+        boundary.fullmatch(said) for boundary in (_CLAUSE, _PART) for said in (word, f" {word} ")
+    )
+
+
 def _to_score(texts: Iterable[Sequence[_Clause]]) -> Iterable[str]:
     for clauses in texts:
         for clause in clauses:

@@ -8,9 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.sentiment.explanation import MOST_WORDS, Explaining, WordWeight, explain, leave_one_out
+from engine.sentiment.base import TextSentiment
+from engine.sentiment.explanation import (
+    MOST_WORDS,
+    Explaining,
+    WordWeight,
+    explain,
+    explain_target,
+    leave_one_out,
+)
 from engine.sentiment.lexicon import LexiconModel
 from engine.sentiment.probabilities import reading_of
+from engine.sentiment.targets import Named
+from engine.sources.mentions import MentionFinder
 
 LEXICON = LexiconModel()
 
@@ -108,3 +118,77 @@ def test_explanation_lexicon_always_sums_to_the_score(words):
 def test_explanation_models_that_say_it_themselves_are_known():
     assert isinstance(LEXICON, Explaining)
     assert not isinstance(Counting(), Explaining)
+
+
+READ = reading_of((0.25, 0.5, 0.25))
+
+
+def named(text: str, whole: TextSentiment | None = READ) -> Named:
+    return Named(text, MentionFinder([]).mentions(text), whole)
+
+
+def test_explanation_towards_a_target_is_of_its_clause_alone():
+    text = named("BTC down again. ETH up while SOL up up")
+    assert [each for each in explain_target(Counting(), text, "BTC") if each.weight] == [
+        WordWeight("down", -0.125)
+    ]
+    assert [each for each in explain_target(Counting(), text, "SOL") if each.weight] == [
+        WordWeight("up", 0.125),
+        WordWeight("up", 0.125),
+    ]
+
+
+def test_explanation_towards_a_target_leaves_names_and_clauses_standing():
+    found = explain_target(LEXICON, named("Bitcoin crashes while Ethereum rallies!"), "ETH")
+    assert [word for word, _ in found] == ["crashes", "rallies"]
+    assert found[0].weight == 0.0
+    assert found[1].weight > 0.4
+
+
+def test_explanation_towards_a_target_of_a_comparison_names_what_compares():
+    text = named("ETH will flip BTC")
+    assert [explain_target(LEXICON, text, name) for name in ("ETH", "BTC", "SOL")] == [
+        [WordWeight("will", 0.0), WordWeight("flip", 0.5)],
+        [WordWeight("will", 0.0), WordWeight("flip", -0.5)],
+        [],
+    ]
+
+
+def test_explanation_towards_a_target_of_what_cannot_be_read_is_empty():
+    assert explain_target(LEXICON, named("BTC up, ETH down", None), "BTC") == []
+
+
+class Marking(Counting):
+    """Reads targets itself: what stands right behind their mentions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readings = 0
+
+    def score_targets(self, text, mentions):
+        names = {mention.name for mention in mentions}
+        self.readings += len(names)
+        behind = {each.name: text[each.end :].split()[:1] for each in mentions}
+        return {name: self._read(behind[name]) for name in names}
+
+
+def test_explanation_towards_a_target_asks_a_model_of_targets_with_the_mentions_moved():
+    model = Marking()
+    found = explain_target(model, named("so so BTC down ETH up"), "ETH")
+    assert found == [
+        WordWeight("so", 0.0),
+        WordWeight("so", 0.0),
+        WordWeight("down", 0.0),
+        WordWeight("up", 0.125),
+    ]
+    assert (model.readings, model.calls) == (10, [])
+
+
+def test_explanation_towards_a_target_reads_a_bounded_number_of_times():
+    text = "BTC up ETH down SOL up " + "so " * 4 * MOST_WORDS
+    model = Marking()
+    assert len(explain_target(model, named(text), "BTC")) == MOST_WORDS // 3
+    assert model.readings == MOST_WORDS // 3 * 3 + 3
+    counting = Counting()
+    assert len(explain_target(counting, named(text), "BTC")) == MOST_WORDS
+    assert len(counting.calls) == 1

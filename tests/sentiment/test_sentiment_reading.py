@@ -119,6 +119,23 @@ def test_reader_reads_towards_the_instrument_asked_for(
     assert (found.instruments[0].instrument, found.instruments[0].score) == (instrument, score)
 
 
+def explained(text: str, instrument: str | None) -> list[str]:
+    (found,) = READER.read([TextQuery(text, instrument, True)])
+    assert found.explanation is not None
+    return [word for word, _ in found.explanation]
+
+
+def test_reader_explains_the_score_that_it_shows() -> None:
+    text = "Bitcoin crashes while Ethereum rallies"
+    assert explained(text, None) == ["crashes", "rallies"]
+    assert explained(text, "BTC-USDT") == ["crashes"]
+    assert explained(text, "ETH-USDT") == ["rallies"]
+    assert explained(text, "SOL-USDT") == [], "it says nothing of it"
+    assert explained("Bitcoin crashes", "ETH-USDT") == []
+    assert explained("Bitcoin crashes", "BTC-USDT") == ["crashes"]
+    assert explained("what a crash", "BTC-USDT") == ["crash"]
+
+
 def test_reader_refuses_a_name_that_is_no_instrument() -> None:
     with pytest.raises(InstrumentError, match="BTCUSDT"):
         READER.read([TextQuery("a", "BTCUSDT")])

@@ -13,7 +13,7 @@ from engine.config import Config
 from engine.sentiment.readers import TextReaders
 from engine.sentiment.reading import TextReader
 from engine.sentiment.registry import sentiment_model
-from engine.sources.mentions import MentionFinder, read_assets
+from engine.sources.mentions import MentionFinder
 from engine.texts.language import sure_language
 from engine.texts.normalise import normalise
 
@@ -52,10 +52,5 @@ def open_text_readers(config: Config) -> TextReaders:
 
 
 def spoken_of(config: Config) -> Sequence[str]:
-    """Return the instruments that texts are matched with.
-
-    One of each asset, as in the ranking; where no exchange is configured, every asset that is
-    known by name, against USDT.
-    """
-    configured = [market.instrument for market in ranked_markets(markets_of(config))]
-    return configured or [f"{asset.base}-USDT" for asset in read_assets()]
+    """Return the instruments that stand for their assets: one of each, as in the ranking."""
+    return [market.instrument for market in ranked_markets(markets_of(config))]

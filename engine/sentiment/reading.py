@@ -74,7 +74,8 @@ class Reading(msgspec.Struct, frozen=True):
     truncated: bool
     """Whether the text goes on behind what was read."""
     instruments: tuple[InstrumentScore, ...]
-    """Those it speaks of, in order of first mention, and the one that was asked for."""
+    """Those it speaks of, in order of first mention, and the one that was asked for. An asset of
+    which no instrument is configured is its ``BASE-USDT`` (``USDT-USD``)."""
     topics: tuple[str, ...]
     """What it is about, by `engine.sentiment.topics`."""
     emotions: Emotions | None
@@ -107,6 +108,10 @@ class MentionSource(Protocol):
 
     def mentions(self, text: str, /) -> Sequence[Mention]:
         """Return where a text (in NFKC) names which assets, in order."""
+        ...
+
+    def knowing(self, base: str, /) -> MentionSource:
+        """Return one that finds an asset besides, by its ticker."""
         ...
 
     def instruments_of(self, base: str, /) -> Sequence[str]:
@@ -217,13 +222,21 @@ class TextReader:
         texts = [self._legible(query.text) for query in queries]
         languages = [self._language(text) for text in texts]
         named = [
-            Named(text, tuple(self._mentions.mentions(text)), whole)
-            for text, whole in zip(texts, self._sentiments(texts, languages), strict=True)
+            Named(text, self._named(text, query.instrument), whole)
+            for query, text, whole in zip(
+                queries, texts, self._sentiments(texts, languages), strict=True
+            )
         ]
         targets = read_targets(self._model, named)
         return [
             self._reading(*each) for each in zip(queries, named, languages, targets, strict=True)
         ]
+
+    def _named(self, text: str, asked: str | None) -> tuple[Mention, ...]:
+        """Return where a text names assets, the one that is asked for included."""
+        if asked is None:
+            return tuple(self._mentions.mentions(text))
+        return tuple(self._mentions.knowing(self._mentions.base_of(asked)).mentions(text))
 
     def _legible(self, text: str) -> str:
         """Return what of a text can be read; empty for what is no text at all."""
@@ -252,14 +265,14 @@ class TextReader:
         self, query: TextQuery, named: Named, language: str | None, targets: Readings
     ) -> Reading:
         is_read = self._is_read(named.text, language)
+        sentiment = named.whole
+        base = None if query.instrument is None else self._mentions.base_of(query.instrument)
         scores = {
             instrument: _score(targets[name])
             for name in targets
-            for instrument in self._mentions.instruments_of(name)
+            for instrument in self._mentions.instruments_of(name) or _unlisted(name, base)
         }
-        sentiment, base = named.whole, None
-        if query.instrument is not None:
-            base = self._mentions.base_of(query.instrument)
+        if query.instrument is not None and base is not None:
             # A text that speaks of others alone says nothing of this one.
             sentiment = targets.get(base) if targets else named.whole
             scores = {query.instrument: _score(sentiment)} | scores
@@ -301,6 +314,13 @@ class TextReader:
         )
         moved = [(word, weight) for word, weight in words if weight]
         return tuple(sorted(moved, key=lambda each: -abs(each[1])))
+
+
+def _unlisted(base: str, asked: str | None) -> tuple[str, ...]:
+    """Return the instrument that stands for an asset of which none is configured."""
+    if base == asked:
+        return ()
+    return (f"{base}-{'USD' if base == 'USDT' else 'USDT'}",)
 
 
 def _score(reading: TextSentiment | None) -> float | None:

@@ -18,6 +18,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
@@ -113,11 +114,7 @@ class MentionFinder:
         for name in dict.fromkeys(universe):
             self._instruments.setdefault(self.base_of(name), []).append(name)
         known = {asset.base: asset for asset in read_assets()}
-        extra = [
-            Asset(base, (), ambiguous_ticker=True)
-            for base in self._instruments
-            if base not in known
-        ]
+        extra = [_unheard_of(base) for base in self._instruments if base not in known]
         self._assets = {asset.base: asset for asset in (*known.values(), *extra)}
         self._names: dict[str, list[tuple[tuple[str, ...], str, Clarity]]] = {}
         for asset in self._assets.values():
@@ -157,6 +154,21 @@ class MentionFinder:
     def instruments_of(self, base: str) -> tuple[str, ...]:
         """Return the universe's instruments with a base currency, in the universe's order."""
         return tuple(self._instruments.get(base, ()))
+
+    def knowing(self, base: str) -> MentionFinder:
+        """Return a finder that finds an asset besides, as one of the universe's would be found.
+
+        Examples
+        --------
+        >>> finder = MentionFinder([])
+        >>> finder.find_bases("$ZKJ soars"), finder.knowing("ZKJ").find_bases("$ZKJ soars")
+        ((), ('ZKJ',))
+        """
+        if base in self._assets:
+            return self
+        other = copy(self)
+        other._assets = {**self._assets, base: _unheard_of(base)}
+        return other
 
     def mentions(self, text: str) -> tuple[Mention, ...]:
         """Return every place where `text` names an asset, in order.
@@ -236,6 +248,11 @@ class MentionFinder:
         if not (written.isupper() or asset.lower_case_ticker or tagged):
             return None
         return _Word(asset.base, "ambiguous" if asset.ambiguous_ticker else "clear", place)
+
+
+def _unheard_of(base: str) -> Asset:
+    """Return an asset that ``assets.json`` does not know."""
+    return Asset(base, (), ambiguous_ticker=True)
 
 
 def _says_crypto(token: re.Match[str]) -> bool:

@@ -149,7 +149,31 @@ def test_reader_of_an_unknown_model_names_those_that_exist() -> None:
 def test_spoken_of_is_one_instrument_of_each_configured_asset() -> None:
     exchanges = {"binance": {"instruments": ["BTC-USDT"]}, "kraken": {"instruments": ["BTC-USD"]}}
     assert spoken_of(Config.model_validate({"exchanges": exchanges})) == ["BTC-USDT"]
-    assert {"BTC-USDT", "ETH-USDT", "SOL-USDT"} <= set(spoken_of(Config()))
+    assert spoken_of(Config()) == []
+
+
+def scores_of(text: str, instrument: str | None = None) -> dict[str, float | None]:
+    exchanges = {"binance": {"instruments": ["BTC-USDT", "ETH-USDT"]}}
+    reader = open_text_reader("lexicon", Config.model_validate({"exchanges": exchanges}))
+    (found,) = reader.read([TextQuery(text, instrument)])
+    return {each.instrument: each.score for each in found.instruments}
+
+
+def test_reader_names_an_asset_without_a_configured_instrument_against_usdt() -> None:
+    assert scores_of("ETH will flip SOL") == {"ETH-USDT": 0.5, "SOL-USDT": -0.5}
+    assert scores_of("ETH will flip SOL", "SOL-USD") == {"SOL-USD": -0.5, "ETH-USDT": 0.5}
+    assert list(scores_of("Tether depegs, PEPE crashes")) == ["USDT-USD", "PEPE-USDT"]
+
+
+def test_reader_finds_the_asset_asked_for_that_nobody_has_heard_of() -> None:
+    assert scores_of("ETH crashes, $ZKJ soars") == {"ETH-USDT": -0.0516}
+    found = scores_of("ETH crashes, $ZKJ soars", "ZKJ-USDT")
+    assert found == {"ZKJ-USDT": 0.4939, "ETH-USDT": -0.5267}
+    assert scores_of("ETH crashes, ZKJ soars", "ZKJ-USDT") == found
+    assert scores_of("ETH crashes, zkj soars", "ZKJ-USDT")["ZKJ-USDT"] is None
+    (opinion,) = READER.opinions([KnownText("ETH crashes, $ZKJ soars", ["ETH-USDT", "ZKJ-USDT"])])
+    assert opinion is not None
+    assert opinion.targets == (), "what is stored knows the list alone"
 
 
 WORDS = ("Bitcoin", "ETH", "rally", "crash", "🚀", "not", "hacked", "$SOL", "but", "and", "gm.")

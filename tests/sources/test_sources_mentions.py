@@ -44,6 +44,16 @@ def test_find_text_gives_its_instruments(text, found):
     assert FINDER.find(text) == found
 
 
+def test_find_of_a_finder_that_knows_more_finds_that_by_the_rules_of_the_others():
+    finder = FINDER.knowing("ZKJ")
+    for text in ("$zkj", "ZKJ/USDT", "ZKJ pumps like ETH", "ZKJ at $2"):
+        assert "ZKJ" in finder.find_bases(text)
+        assert "ZKJ" not in FINDER.find_bases(text)
+    assert finder.find_bases("the ZKJ of old, and zkj") == ()
+    assert finder.find("$ZKJ and $LINK") == ("LINK-USDT",)
+    assert FINDER.knowing("LINK") is FINDER
+
+
 @given(st.text())
 def test_find_any_text_gives_each_instrument_once_from_the_universe(text):
     found = FINDER.find(text)

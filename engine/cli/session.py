@@ -23,7 +23,7 @@ import psutil
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from engine.actors.agent_port import own_agent_port
+from engine.actors.agent_port import note_own_address, own_agent_port
 from engine.actors.placement import is_head_node, kill, place
 from engine.actors.plan import Plan, make_plan
 from engine.actors.quiet_dashboard import quiet_dashboard
@@ -157,6 +157,7 @@ class Session:
                     _temp_dir=self._temp_dir,
                     **common,
                 )
+            note_own_address(Path(self._temp_dir))
         except Exception as error:  # noqa: BLE001 - Ray raises it bare where its start takes too long
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise StartError(f"a local Ray cluster cannot be started: {first}") from None

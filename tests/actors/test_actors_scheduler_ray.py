@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import ray
 
-from engine.actors.agent_port import own_agent_port
+from engine.actors.agent_port import note_own_address, own_agent_port
 from engine.actors.placement import NAMESPACE, kill, place
 from engine.actors.scheduler import Scheduler
 from engine.actors.wiring import Wiring
@@ -58,6 +58,7 @@ def jobs_url() -> Iterator[str]:
             context = stack.enter_context(
                 own_ray(include_dashboard=True, dashboard_host="127.0.0.1", namespace=NAMESPACE)
             )
+        note_own_address(Path(context.address_info["session_dir"]).parent)
         yield f"http://{context.dashboard_url}"
 
 

@@ -23,9 +23,10 @@ import pyarrow as pa
 import pytest
 import ray
 from ray import cloudpickle
+from ray._private import services, worker
 from typer.testing import CliRunner
 
-from engine.actors.agent_port import own_agent_port
+from engine.actors.agent_port import note_own_address, own_agent_port
 from engine.actors.job_environment import token_header
 from engine.actors.placement import NAMESPACE
 from engine.actors.submission import JobServer
@@ -82,6 +83,7 @@ def jobs_url(home: EmbeddedStore) -> Iterator[str]:
             context = stack.enter_context(
                 own_ray(include_dashboard=True, dashboard_host="127.0.0.1", namespace=NAMESPACE)
             )
+        note_own_address(Path(context.address_info["session_dir"]).parent)
         os.environ["PATH"] = path
         del os.environ["ENGINE__STORE__URL"]
         yield f"http://{context.dashboard_url}"
@@ -483,6 +485,16 @@ def test_job_that_rays_own_command_submits_is_recorded_with_a_hash_of_its_code(
     assert found.code_version == code_version(tmp_path)
     assert "+src." in found.code_version
     assert closes(store, "ETH-USDT") == [1.5] * 3
+
+
+def test_job_joins_its_own_cluster_where_another_runs_on_the_machine(
+    jobs_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ray.get_runtime_context().gcs_address
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: ("127.0.0.1:1", own))
+    folder = worker._global_node.get_temp_dir_path()
+    # What Ray asks in the process that starts a job, with the folder of its cluster.
+    assert services.canonicalize_bootstrap_address_or_die("auto", folder) == own
 
 
 def test_token_that_is_wrong_is_one_sentence(

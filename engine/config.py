@@ -270,6 +270,9 @@ class FaultsConfig(Section):
     """Mean seconds between silences of an open connection; 0 never. What it misses is lost."""
     stall_s: PositiveFloat = 30.0
     """Mean length of such a silence, s; each lasts between two thirds and four thirds of it."""
+    deaf_every_s: NonNegativeFloat = 0.0
+    """Mean seconds until an open connection forgets one of its subscriptions, which brings nothing
+    from then on while the others do; 0 never."""
     rest_slow_ms: NonNegativeFloat = 0.0
     """Longest delay of a REST answer, ms; each is delayed by up to so much."""
     rest_busy_share: Share = 0.0

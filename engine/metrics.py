@@ -66,7 +66,13 @@ REPAIRED_TRADES = Counter(
 )
 ROTATIONS = Counter(
     "engine_stream_rotations_total",
-    "Connections replaced by a newer one before the venue ended them.",
+    "Connections replaced by a newer one while they still worked.",
+    ["exchange"],
+    registry=REGISTRY,
+)
+RENEWALS = Counter(
+    "engine_stream_renewals_total",
+    "Of these, those that began because a subscription was refused or had fallen silent.",
     ["exchange"],
     registry=REGISTRY,
 )

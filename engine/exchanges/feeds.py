@@ -6,7 +6,8 @@ A feed is an instrument x channel. Its facts become `Gap` rows:
   data returns.
 - *stale*: nothing came on the feed for ``stale_after_ms`` though the socket is up. A quiet market
   looks the same, so of trades the venue's REST is asked first (`beyond`): where nobody traded there
-  is no gap, and the feed is given longer until the next question.
+  is no gap, and the feed is given longer until the next question. Where somebody did, what is
+  missing up to then is cut off as a gap of its own, to be fetched at once, and the rest lasts.
 - *sequence*: trade ids skipped while data flowed, or updates of a book.
 - *restart*: what came between the last stored trade and the first of this run.
 - *start*: what came, in the minute in which a market's very first trade reached us, before it.
@@ -55,8 +56,15 @@ RECENT_IDS = 4_000
 answer holds (1,000). They are what grows in a long run, by some 130 bytes each; of what is told
 again later, candles and the store know the ids too."""
 
+FOUND_BACK_NS = 3_600 * NS_PER_S
+"""So far back before a market's first trade every venue's REST finds others by their time."""
+
 ANSWER_PATIENCE_NS = 30 * NS_PER_S
 """A silent feed whose venue has not answered in so long whether anybody traded is stale."""
+
+DEAF_SILENCES = 10
+"""A feed that REST cannot be asked about and that is silent for so many times the silence that
+makes it stale, while others of its connection are not, has lost its subscription."""
 
 MOST_QUIET_ANSWERS = 5
 """Each answer that nobody traded doubles the silence until the next question, so often at most:
@@ -405,6 +413,24 @@ class FeedLedger:
             return True
         return gap.cause == "stale" and not feed.misses and feed.suspected < feed.since
 
+    def has_deaf(self, now: int) -> bool:
+        """Whether a feed seems to have lost its subscription, though REST cannot be asked about it.
+
+        Its silence may be that of a quiet market, so it counts only after a long time, and only
+        while the connection brings other feeds. A channel that never brought anything may not
+        exist for its instrument.
+        """
+        received = (feed.last_receive for feed in self._feeds.values())
+        if all(at is None or now - at > self._stale_after_ns for at in received):
+            return False
+        return any(
+            now - feed.since > DEAF_SILENCES * self._stale_after_ns
+            and not feed.ended
+            and not self._can_ask(feed)
+            and (feed.channel == "trades" or feed.last_receive is not None)
+            for feed in self._feeds.values()
+        )
+
     def _open_stale(self, feed: _Feed, now: int) -> None:
         if feed.open is None:
             self._open(feed, "stale", now)
@@ -453,15 +479,56 @@ class FeedLedger:
         feed.since = feed.asked = max(feed.suspected + 1, asked_at)
         feed.quiet_answers = min(feed.quiet_answers + 1, MOST_QUIET_ANSWERS)
 
-    def is_stale(self, instrument: str, now: int, *, misses: bool) -> None:
-        """Take the answer that a silent feed misses trades, or that the venue cannot tell."""
+    def is_stale(self, instrument: str, now: int, *, newest: Trade | None) -> bool:
+        """Take the answer that a silent feed misses trades, or that the venue cannot tell.
+
+        Parameters
+        ----------
+        instrument
+            Canonical name.
+        now
+            UTC nanoseconds.
+        newest
+            The newest trade that is missing; None where the venue cannot tell.
+
+        Returns
+        -------
+        bool
+            Whether trades are missing: they are to be fetched now, and the feed hears nothing.
+        """
         feed = self._silent(instrument)
         if feed is None:
-            return
+            return False
         self._open_stale(feed, now)
-        if misses:
-            # The next trade ends the gap and has it repaired; no later answer closes it.
-            feed.misses, feed.lost = True, 0
+        if newest is not None:
+            self._cut(feed, newest, now)
+        return newest is not None
+
+    def _cut(self, feed: _Feed, newest: Trade, now: int) -> None:
+        """Cut off what is missing up to `newest` of the gap that lasts; watch on from there.
+
+        No trade may come to end a feed that died while its connection lives. So the part that is
+        known to be missing becomes a gap of its own, which is over and is repaired like any
+        other. What lasts begins behind it, and waits, as after a lost connection, for the next
+        trade or the next answer.
+        """
+        lasting = feed.open
+        if lasting is None:
+            return
+        end = max(newest.exchange_time, lasting.from_time)
+        part = msgspec.structs.replace(
+            lasting, gap_id=f"{lasting.gap_id}:until:{now}", to_time=end, opened_at=now
+        )
+        if feed.last_id is not None:
+            self._dig(feed, part, feed.last_id + 1, newest.sequence)
+            feed.last_id = newest.sequence
+        else:
+            self.changes.append(part)
+        feed.complete_to = max(end, feed.complete_to or 0)
+        feed.open = msgspec.structs.replace(lasting, from_time=end)
+        self.changes.append(feed.open)
+        feed.misses, feed.quiet_answers = True, 0
+        feed.lost, feed.since = now, now + 1  # asked about again after another silence
 
     def _silent(self, instrument: str) -> _Feed | None:
         """Return a feed that was asked about, if nothing has come or broken since."""
@@ -598,11 +665,11 @@ class FeedLedger:
             return self._accept_late(feed, trade, old=old)
         if last is not None and sequence > last + 1:
             self._miss(feed, trade, last)
-        elif feed.open is not None:
-            how = "nothing missed" if last is not None or feed.open.cause == "stale" else ""
-            self._close(feed, trade.exchange_time, trade.receive_time, how)
         if not feed.live:
             self._began(feed, trade)
+        if feed.open is not None:
+            how = "nothing missed" if last is not None or feed.open.cause == "stale" else ""
+            self._close(feed, trade.exchange_time, trade.receive_time, how)
         self._remember_id(feed, sequence)
         feed.live = True
         feed.restarted = False
@@ -638,8 +705,13 @@ class FeedLedger:
         return True
 
     def _began(self, feed: _Feed, trade: Trade) -> None:
-        """Note that the minute of a market's first trade lacks what came before it."""
+        """Note that the minute of a market's first trade lacks what came before it.
+
+        So does what was silent until then: nothing shows that it had a subscription.
+        """
         start = Timeframe.M1.floor(trade.exchange_time)
+        if feed.open is not None:
+            start = min(start, max(feed.open.from_time, trade.exchange_time - FOUND_BACK_NS))
         if not self._can_repair or start == trade.exchange_time:
             return
         if trade.sequence == 1:
@@ -683,14 +755,14 @@ class FeedLedger:
             cause: GapCause = "restart" if feed.restarted else "sequence"
             gap = self._gap(feed, cause, trade.receive_time, last + 1)
         feed.open = None
-        gap = msgspec.structs.replace(
-            gap,
-            from_sequence=last + 1,
-            to_sequence=trade.sequence - 1,
-            to_time=max(trade.exchange_time, gap.from_time),
-        )
+        gap = msgspec.structs.replace(gap, to_time=max(trade.exchange_time, gap.from_time))
+        self._dig(feed, gap, last + 1, trade.sequence - 1)
+
+    def _dig(self, feed: _Feed, gap: Gap, low: int, high: int) -> None:
+        """Tell of a gap that is over, with the ids that it misses, and remember these."""
+        gap = msgspec.structs.replace(gap, from_sequence=low, to_sequence=high)
         self.changes.append(gap)
-        feed.holes.append(_Hole(gap, [(last + 1, trade.sequence - 1)]))
+        feed.holes.append(_Hole(gap, [(low, high)]))
         if len(feed.holes) > MOST_HOLES:
             feed.first_id = feed.holes.pop(0).missing[-1][1] + 1
 

@@ -124,6 +124,8 @@ class Intake:
         """Set when there is something for the sink."""
         self.unlisted = asyncio.Event()
         """Set when a delisted instrument trades: somebody has to ask the venue what it is."""
+        self.unsubscribed = asyncio.Event()
+        """Set when a subscription was refused or seems to be gone: it is to be asked for again."""
         self.position = 0
         """Messages of a replay taken so far."""
         self.last_receive: int | None = None
@@ -270,6 +272,7 @@ class Intake:
             return
         except VenueError as error:
             self.set_aside("refused", str(error), frame, receive_time)
+            self.unsubscribed.set()
             return
         if events:
             self._take(line, events)
@@ -432,12 +435,15 @@ class Intake:
 
     def check_stale(self) -> list[str]:
         """Look for feeds that are silent; return those of whose trades the venue is asked first."""
-        suspects = self.ledger.check_stale(self.now())
+        now = self.now()
+        suspects = self.ledger.check_stale(now)
         self._collect_gaps()
+        if self.ledger.has_deaf(now):
+            self.unsubscribed.set()
         return suspects
 
-    def answered(self, instrument: str, asked_at: int, *, traded: bool | None) -> None:
-        """Take the venue's answer whether anybody traded where a feed is silent.
+    def nobody_traded(self, instrument: str, asked_at: int) -> None:
+        """Take the venue's answer that a silent feed is just quiet.
 
         Parameters
         ----------
@@ -445,13 +451,22 @@ class Intake:
             Which feed.
         asked_at
             When the question was sent, UTC nanoseconds.
-        traded
-            None where the venue cannot tell.
         """
-        if traded is False:
-            self.ledger.nobody_traded(instrument, asked_at, self.now())
-        else:
-            self.ledger.is_stale(instrument, self.now(), misses=traded is True)
+        self.ledger.nobody_traded(instrument, asked_at, self.now())
+        self._collect_gaps()
+
+    def is_stale(self, instrument: str, newest: Trade | None) -> None:
+        """Take the venue's answer that a silent feed misses trades, or that it cannot tell.
+
+        Parameters
+        ----------
+        instrument
+            Which feed.
+        newest
+            The newest trade that is missing; None where the venue cannot tell.
+        """
+        if self.ledger.is_stale(instrument, self.now(), newest=newest):
+            self.unsubscribed.set()
         self._collect_gaps()
 
     def fill(self, gap: Gap, trades: list[Trade]) -> int:

@@ -37,6 +37,12 @@ SUCCESSOR_NS = 60 * NS_PER_S
 SETTLED_NS = 2 * NS_PER_S
 """Younger trades are not audited: they may still be on their way over the stream."""
 
+REACHED_NS = 10 * NS_PER_S
+"""A page with a trade as young as this shows what is missing up to now."""
+
+MOST_ASKED = 20_000
+"""Trades that an answer about a silent feed holds at most; the next one tells of the rest."""
+
 AUDITED_NS = 180 * NS_PER_S
 """How far back an audit looks at least: over the restart of a process that had not audited all."""
 
@@ -223,6 +229,11 @@ def _missing(
     )
 
 
+def _settled(trades: Sequence[Trade], now: int) -> list[Trade]:
+    """Return the trades that are on their way over the stream no more."""
+    return [trade for trade in trades if trade.exchange_time <= now - SETTLED_NS]
+
+
 def _unused(wanted: TradeRange, trades: Sequence[Trade]) -> list[tuple[int, int]]:
     """Return the ranges of ids wanted that no trade bears."""
     if wanted.from_sequence is None or wanted.to_sequence is None:
@@ -380,29 +391,34 @@ class Mender:
         if wanted is None:
             return 0.0
 
-        def settled(trades: Sequence[Trade]) -> bool:
-            """Whether some are missing that are on their way no more."""
-            missing = intake.ledger.unheld(instrument, trades)
-            return any(trade.exchange_time <= asked_at - SETTLED_NS for trade in missing)
+        missing: list[Trade] = []
+
+        def reaches_up(trades: Sequence[Trade]) -> bool:
+            """Whether some are missing, and the pages came up to now."""
+            missing[:] = intake.ledger.unheld(instrument, trades)
+            newest = max((trade.exchange_time for trade in trades), default=0)
+            is_far = newest >= asked_at - REACHED_NS or len(trades) >= MOST_ASKED
+            return is_far and bool(_settled(missing, asked_at))
 
         try:
             fetched = await fetch_trades(
-                self._exchange, self._get, wanted, intake.now, is_enough=settled
+                self._exchange, self._get, wanted, intake.now, is_enough=reaches_up
             )
         except (VenueError, FrameError) as error:
             ERRORS.labels("quiet", self._exchange.name).inc()
             intake.once.warn("quiet", f"{self._exchange.name}: {error}")
-            intake.answered(instrument, asked_at, traded=None)
+            intake.is_stale(instrument, None)
             return LATER_S
-        if settled(fetched.trades):
-            intake.answered(instrument, asked_at, traded=True)
+        settled = _settled(intake.ledger.unheld(instrument, missing), asked_at)
+        if settled:
+            intake.is_stale(instrument, max(settled, key=_place))
         elif fetched.problem:
-            intake.answered(instrument, asked_at, traded=None)
+            intake.is_stale(instrument, None)
             return LATER_S
         elif intake.ledger.unheld(instrument, fetched.trades):
             return SETTLED_NS / NS_PER_S
         else:
-            intake.answered(instrument, asked_at, traded=False)
+            intake.nobody_traded(instrument, asked_at)
         return 0.0
 
     # -- audit ---------------------------------------------------------------------------

@@ -8,7 +8,8 @@ One stream, for ever::
 
 A connection that the venue would end soon (`Exchange.rotate_after_s`) is replaced while it still
 works: the next one subscribes beside it, and takes over when it brings all that the old one
-brings. Trades of both are taken, each once.
+brings. Trades of both are taken, each once. So is one of whose subscriptions one was refused, or
+brings nothing any more while the others do (`engine.exchanges.renewal` says how often).
 
 Awaiting the sink is the back-pressure: while it does not return, at most a few thousand events and
 the socket's buffers fill up; then TCP makes the venue wait.
@@ -34,9 +35,10 @@ from engine.exchanges.connection import Connection
 from engine.exchanges.feeds import FeedLedger
 from engine.exchanges.intake import Connected, Intake, Line, Note, Repaired
 from engine.exchanges.recording import Recorder
+from engine.exchanges.renewal import RenewalPace
 from engine.exchanges.repair import Get, Mender
 from engine.exchanges.sink import FeedSink, StreamStatus
-from engine.metrics import CONNECTS, ERRORS, ROTATIONS
+from engine.metrics import CONNECTS, ERRORS, RENEWALS, ROTATIONS
 
 BATCH_EVENTS = 2048
 """Events that wait for the sink before reading pauses."""
@@ -143,6 +145,7 @@ class StreamLoop:
         self._random = random or Random()
         self._backoff = Backoff(reconnect, self._random)
         self._permit = permit
+        self._pace = RenewalPace()
         ledger = FeedLedger(
             exchange.name,
             self._instruments,
@@ -315,11 +318,12 @@ class StreamLoop:
         tuple
             Why it ended, and for how long it brought data, seconds.
         """
+        self._intake.unsubscribed.clear()  # all are asked for anew
         connection, task = await self._begin(is_primary=True)
         try:
             lifetime_s = self._lifetime_s()
             while True:
-                await asyncio.wait([task], timeout=lifetime_s)
+                await self._until_due(task, lifetime_s)
                 if task.done():
                     return self._ending(connection, task)
                 before = connection
@@ -397,10 +401,50 @@ class StreamLoop:
             return None
         return rotate_after_s * self._random.uniform(0.9, 1.0)
 
+    async def _until_due(self, task: asyncio.Task[str], lifetime_s: float | None) -> None:
+        """Wait until a connection ends, or is to be replaced: for its age or a subscription."""
+        now, unsubscribed = asyncio.get_running_loop().time, self._intake.unsubscribed
+        began = now()
+        ends = began + lifetime_s if lifetime_s is not None else None
+        asked = asyncio.create_task(unsubscribed.wait())
+        try:
+            while not task.done():
+                renewed = self._pace.due(began, now()) if self._is_renewable else None
+                due = min((at for at in (ends, renewed) if at is not None), default=None)
+                if due is not None and now() >= due:
+                    return
+                waits = [task] if asked.done() else [task, asked]
+                await asyncio.wait(
+                    waits,
+                    timeout=None if due is None else due - now(),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+        finally:
+            asked.cancel()
+
+    @property
+    def _is_renewable(self) -> bool:
+        """Whether a subscription is to be asked for again; a recording cannot be asked."""
+        return self._intake.unsubscribed.is_set() and not self._stamped
+
+    def _renews(self) -> None:
+        """Take note that the next connection asks for all subscriptions again."""
+        if not self._intake.unsubscribed.is_set():
+            return
+        self._intake.unsubscribed.clear()
+        self._pace.renewed(asyncio.get_running_loop().time())
+        RENEWALS.labels(self._exchange.name).inc()
+        self._intake.once.warn(
+            "renewal",
+            f"{self._exchange.name}: a subscription was refused or brings nothing any more; "
+            "a new connection asks for all of them again",
+        )
+
     async def _rotate(
         self, old: Connection, old_task: asyncio.Task[str]
     ) -> tuple[Connection, asyncio.Task[str]]:
         """Replace a connection by a new one; return the one that goes on."""
+        self._renews()
         before = self._open[old]
         before.seen.clear()
         self._intake.overlap = True

@@ -12,7 +12,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from engine.clock import NS_PER_S, Clock
 from engine.simulator.faults import FaultInjector, FaultKind
-from engine.simulator.venues.base import Client, Venue
+from engine.simulator.venues.base import Client, Feed, Venue
 
 LOGGER = logging.getLogger(__name__)
 
@@ -105,6 +105,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._sent_at = self._pinged_at = self._loop.time()
         self._unanswered: dict[bytes, float] = {}
+        self._forgotten: set[tuple[Feed, str]] = set()
 
     async def run(self) -> None:
         """Serve it until either side closes."""
@@ -163,7 +164,39 @@ class Connection:
             for frame in self.faults.due(now):
                 self._put(frame)
             self._ping()
+        self._forget_if_due(now)
         self._enforce()
+
+    def forget(self, feed: Feed, instrument: str) -> bool:
+        """Send nothing of a subscription from now on, and do not say so.
+
+        Returns
+        -------
+        bool
+            Whether there was such a subscription. Who subscribes again has it back.
+        """
+        if (feed, instrument) not in self.client.wanted:
+            return False
+        self.client.wanted.discard((feed, instrument))
+        self._forgotten.add((feed, instrument))
+        return True
+
+    def calm(self) -> None:
+        """Suffer no more faults; what it forgot it remembers, books from a snapshot on."""
+        self.faults.calm()
+        for feed, instrument in sorted(self._forgotten - self.client.wanted):
+            self.client.wanted.add((feed, instrument))
+            book = self.venue.live_book(instrument) if feed == "book" else None
+            if book is not None:
+                self.send(self.venue.snapshot_frames(self.client, instrument, book))
+        self._forgotten.clear()
+
+    def _forget_if_due(self, now_ns: int) -> None:
+        # Heartbeats are what keeps a connection alive that has lost all else.
+        wanted = sorted(each for each in self.client.wanted if each[0] != "heartbeat")
+        place = self.faults.deafened(now_ns, len(wanted))
+        if place is not None:
+            self.forget(*wanted[place])
 
     def drop(self) -> None:
         """Break the connection without a closing handshake, as a failing network does."""

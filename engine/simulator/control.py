@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import get_args
 
 import msgspec
 from aiohttp import web
@@ -11,6 +12,7 @@ from engine.clock import parse_iso_utc
 from engine.errors import InstrumentError
 from engine.simulator.market import MINUTE_NS
 from engine.simulator.server import HOST, SimulatedVenues
+from engine.simulator.venues.base import Feed
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -25,6 +27,7 @@ class Control:
     | ``POST disconnect?exchange=`` | breaks connections as a failing network does |
     | ``POST cut?exchange=`` | closes them properly |
     | ``POST stall?exchange=&seconds=`` | lets them fall silent |
+    | ``POST deafen?exchange=&instrument=&feed=`` | lets connections forget a subscription |
     | ``POST delist?exchange=&instrument=`` | ends a listing |
     | ``POST relist?exchange=&instrument=`` | uses its ticker for another instrument |
     | ``POST calm`` | commits no more faults |
@@ -33,8 +36,9 @@ class Control:
     | ``GET injected`` | by venue and kind, how often each fault happened |
     | ``GET looks?exchange=`` | when it sent what had happened, the last eight hours |
 
-    `exchange` may be left out of the first three: all venues. Times are UTC nanoseconds or ISO-8601
-    with a zone, by the venue's clock. What is wrong is answered with status 400 and ``error``.
+    `exchange` may be left out of the first three: all venues; and `feed`: trades. Times are UTC
+    nanoseconds or ISO-8601 with a zone, by the venue's clock. What is wrong is answered with status
+    400 and ``error``.
 
     Parameters
     ----------
@@ -51,6 +55,7 @@ class Control:
             web.post("/control/disconnect", _explained(self._disconnect)),
             web.post("/control/cut", _explained(self._cut)),
             web.post("/control/stall", _explained(self._stall)),
+            web.post("/control/deafen", _explained(self._deafen)),
             web.post("/control/delist", _explained(self._delist)),
             web.post("/control/relist", _explained(self._relist)),
             web.post("/control/calm", _explained(self._calm)),
@@ -71,6 +76,14 @@ class Control:
         if not 0 < seconds < float("inf"):
             raise ValueError(f"seconds must be above 0, not {seconds:g}")
         return _connections(self._venues.stall(request.query.get("exchange"), seconds))
+
+    async def _deafen(self, request: web.Request) -> web.Response:
+        feed = request.query.get("feed", "trades")
+        known = next((name for name in get_args(Feed) if name == feed), None)
+        if known is None:
+            raise ValueError(f"feed must be one of {', '.join(get_args(Feed))}, not {feed!r}")
+        market = (_asked(request, "exchange"), _asked(request, "instrument"))
+        return _connections(self._venues.deafen(*market, known))
 
     async def _delist(self, request: web.Request) -> web.Response:
         self._venues.delist(_asked(request, "exchange"), _asked(request, "instrument"))

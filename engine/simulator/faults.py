@@ -29,6 +29,7 @@ FaultKind = Literal[
     "rest_busy",  # 429
     "rest_banned",  # 418
     "rest_error",  # 5xx
+    "deaf",  # a subscription that brings nothing any more
     "slow_client",  # the venue's own rules, from here on: a client that reads too slowly
     "no_pong",  # a client that does not answer pings
     "quiet",  # a connection on which nothing is sent
@@ -122,6 +123,7 @@ class FaultInjector:
             "truncated": self._after("truncated", now_ns, _mean_s(config.truncated_per_minute)),
             "disconnect": self._after("disconnect", now_ns, config.disconnect_every_s),
             "stall": self._after("stall", now_ns, config.stall_every_s),
+            "deaf": self._after("deaf", now_ns, config.deaf_every_s),
             "cut": now_ns + int(config.cut_after_s * NS_PER_S) if config.cut_after_s else None,
         }
         self._stalled_until = 0
@@ -147,6 +149,21 @@ class FaultInjector:
         """Let the connection be open and silent from now on for so long."""
         self._stalled_until = max(self._stalled_until, now_ns + int(seconds * NS_PER_S))
         self.count("stall")
+
+    def deafened(self, now_ns: int, subscriptions: int) -> int | None:
+        """Return the place of the subscription that is forgotten now, None where none is.
+
+        Parameters
+        ----------
+        now_ns
+            The time, UTC nanoseconds.
+        subscriptions
+            How many the connection has.
+        """
+        if not subscriptions or not self._is_due("deaf", now_ns):
+            return None
+        self._again("deaf", now_ns, self._config.deaf_every_s)
+        return int(self._rng("deaf").integers(subscriptions))
 
     def calm(self) -> None:
         """Commit no more faults; what is held back comes out at the next `due`."""

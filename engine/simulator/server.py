@@ -24,7 +24,7 @@ from engine.simulator.market import MarketProcess
 from engine.simulator.news import NewsProcess
 from engine.simulator.newsfeed import NewsFeed
 from engine.simulator.venue_server import VenueServer
-from engine.simulator.venues.base import Venue
+from engine.simulator.venues.base import Feed, Venue
 from engine.simulator.venues.binance import BinanceVenue
 from engine.simulator.venues.binance_perp import BinancePerpVenue
 from engine.simulator.venues.bybit import BybitVenue
@@ -221,6 +221,22 @@ class SimulatedVenues:
     def stall(self, exchange: str | None, seconds: float) -> int:
         """Let a venue's connections fall silent for so long; return how many."""
         return sum(server.stall(seconds) for server in self._some(exchange))
+
+    def deafen(self, exchange: str, instrument: str, feed: Feed = "trades") -> int:
+        """Let a venue's connections forget a subscription, and not say so.
+
+        Returns
+        -------
+        int
+            How many had it.
+
+        Raises
+        ------
+        InstrumentError
+            Where the venue is not served, or has no such market.
+        """
+        self._listing(exchange, instrument)
+        return self._served(exchange).deafen(feed, first_generation(instrument))
 
     def calm(self) -> None:
         """Commit no more faults, on connections old and new; clocks and listings stay."""

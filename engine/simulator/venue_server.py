@@ -10,7 +10,7 @@ from engine.simulator.connection import Connection, Rules
 from engine.simulator.faults import FaultCounts, FaultInjector
 from engine.simulator.refusals import RestFaults
 from engine.simulator.streaming import VenueStream
-from engine.simulator.venues.base import Venue
+from engine.simulator.venues.base import Feed, Venue
 
 
 class VenueServer:
@@ -86,12 +86,19 @@ class VenueServer:
             connection.faults.stall(self._clock.now_ns(), seconds)
         return len(connections)
 
+    def deafen(self, feed: Feed, instrument: str) -> int:
+        """Have every connection forget a subscription; return how many had it."""
+        forgot = [each for each in self.connections if each.forget(feed, instrument)]
+        for connection in forgot:
+            connection.faults.count("deaf")
+        return len(forgot)
+
     def calm(self) -> None:
         """Commit no more faults, on connections old and new, and over REST."""
         self._config = FaultsConfig()
         self._rest.calm()
         for connection in self.connections:
-            connection.faults.calm()
+            connection.calm()
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(autoping=False, compress=False)

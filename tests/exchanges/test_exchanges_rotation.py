@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from engine.clock import DataClock
-from engine.exchanges import stream
+from engine.exchanges import renewal, stream
 from engine.exchanges.connection import Connection
 from engine.exchanges.recording import Recorder, read_frames
+from engine.exchanges.renewal import RenewalPace
 from engine.exchanges.stream import StreamLoop
 
 
@@ -203,6 +205,65 @@ async def test_rotation_stopped_while_the_old_connection_closes_leaves_none_open
         async with streaming(url, sink, config={"rotate_after_s": 0.1}) as loop:
             await asyncio.wait_for(closing.wait(), 10)
         assert loop._open == {}
+
+
+# For a subscription that was refused or is gone
+
+
+def test_renewals_come_from_a_minute_on_less_and_less_often_up_to_an_hour() -> None:
+    pace, now, ages = RenewalPace(), 0.0, []
+    for _ in range(9):
+        due = pace.due(now, now)
+        ages.append(due - now)
+        now = due
+        pace.renewed(now)
+    assert ages == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+    assert pace.due(now, now + 7_200) == now + 3_600
+    assert pace.due(now, now + 7_201) == now + 60, "what is long ago is forgotten"
+    pace.renewed(now + 7_201)
+    assert pace.due(now + 7_201, now + 7_201) == now + 7_201 + 120
+
+
+REFUSAL = '{"error":{"code":2,"msg":"no"},"id":1}'
+
+
+async def test_refused_subscription_is_asked_for_again_by_a_new_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(renewal, "FIRST_S", 0.1)
+    market, sink = Market(), RememberingSink()
+
+    async def behave(socket: ServerConnection, number: int) -> None:
+        if number == 1:
+            await socket.send(REFUSAL)
+        await market.behave(socket, number)
+
+    async with venue(behave) as url, streaming(url, sink) as loop:
+        await sink.until(lambda: loop.status().rotations == 1)
+        await asyncio.sleep(0.5)
+        assert loop.status().rotations == 1
+        assert loop.status().reconnects == 0
+    assert [letter.kind for letter in sink.letters] == ["refused"]
+    assert set(range(min(sink.ids), max(sink.ids) - 5)) <= set(sink.ids)
+    assert sink.states == [True, False]
+
+
+async def test_subscription_refused_for_good_is_asked_for_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(renewal, "FIRST_S", 0.1)
+    market, sink = Market(), RememberingSink()
+    opened: list[float] = []
+
+    async def behave(socket: ServerConnection, number: int) -> None:
+        opened.append(asyncio.get_running_loop().time())
+        await socket.send(REFUSAL)
+        await market.behave(socket, number)
+
+    async with venue(behave) as url, streaming(url, sink) as loop:
+        await sink.until(lambda: loop.status().rotations == 3)
+    first, second, third = (after - before for before, after in pairwise(opened))
+    assert (first >= 0.1, second >= 0.2, third >= 0.4) == (True, True, True)
 
 
 async def test_end_of_tasks_keeps_the_cancellation_of_its_caller() -> None:

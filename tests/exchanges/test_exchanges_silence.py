@@ -13,15 +13,16 @@ from exchanges_fakes import MARKETS, QUICK, RememberingSink
 
 from engine.clock import NS_PER_S, DataClock, SystemClock
 from engine.config import ExchangeConfig, SimulatorConfig
-from engine.domain.market import Gap, Trade
+from engine.domain.market import BookTop, Gap, Trade
 from engine.errors import VenueError
-from engine.exchanges import repair
+from engine.exchanges import renewal, repair, stream
 from engine.exchanges.base import RestRequest
 from engine.exchanges.feeds import ANSWER_PATIENCE_NS, FeedLedger
 from engine.exchanges.intake import Intake
 from engine.exchanges.registry import exchange
 from engine.exchanges.rest import RestClient
 from engine.exchanges.stream import StreamLoop
+from engine.metrics import RENEWALS
 from engine.simulator.server import SimulatedVenues
 
 S = NS_PER_S
@@ -114,29 +115,198 @@ def test_answer_that_a_trade_was_faster_than_changes_nothing() -> None:
     ledger.check_stale(T0 + 61 * S)
     ledger.accept(trade(8, T0 + 62 * S))
     assert ledger.beyond(BTC, T0 + 63 * S) is None
-    ledger.is_stale(BTC, T0 + 63 * S, misses=True)
+    assert not ledger.is_stale(BTC, T0 + 63 * S, newest=trade(9, T0 + 61 * S))
     ledger.nobody_traded(BTC, T0 + 63 * S, T0 + 63 * S)
     assert ledger.take_changes() == []
     assert ledger.check_stale(T0 + 123 * S) == [BTC]
 
 
-@pytest.mark.parametrize(("misses", "how"), [(True, ""), (False, "resumed")])
-def test_stale_feed_of_a_venue_that_does_not_count_is_repaired_where_it_misses_trades(
-    misses: bool, how: str
-) -> None:
+def test_stale_feed_of_a_venue_that_does_not_count_and_cannot_tell_resumes() -> None:
     ledger = silent(counted=False)
     ledger.check_stale(T0 + 61 * S)
-    ledger.is_stale(BTC, T0 + 62 * S, misses=misses)
+    assert not ledger.is_stale(BTC, T0 + 62 * S, newest=None)
     ledger.accept(trade(9, T0 + 70 * S, counted=False))
     _, over = ledger.take_changes()
     assert (over.from_time, over.to_time) == (T0, T0 + 70 * S)
-    assert (over.how, over.repaired_at is None) == (how, misses)
+    assert (over.how, over.repaired_at) == ("resumed", T0 + 70 * S)
+
+
+# A feed that died while its connection lives
+
+
+def deaf(*, counted: bool = True, newest: int = 9) -> tuple[FeedLedger, Gap, Gap]:
+    """A feed of which REST knows the trades 8 to `newest`, a second each from `T0` + 41 s on."""
+    ledger = silent(counted=counted)
+    ledger.check_stale(T0 + 61 * S)
+    known = trade(newest, T0 + (33 + newest) * S, counted=counted)
+    assert ledger.is_stale(BTC, T0 + 62 * S, newest=known)
+    _, part, lasting = ledger.take_changes()
+    return ledger, part, lasting
+
+
+@pytest.mark.parametrize(("counted", "ids"), [(True, (8, 9)), (False, (None, None))])
+def test_deaf_feed_has_what_it_misses_cut_off_and_is_watched_on(
+    counted: bool, ids: tuple[int | None, int | None]
+) -> None:
+    ledger, part, lasting = deaf(counted=counted)
+    assert (part.cause, part.from_time, part.to_time) == ("stale", T0, T0 + 42 * S)
+    assert (part.from_sequence, part.to_sequence) == ids
+    assert part.repaired_at is None
+    assert (lasting.cause, lasting.from_time, lasting.to_time) == ("stale", T0 + 42 * S, None)
+    assert (lasting.from_sequence, lasting.to_sequence) == (None, None)
+    assert part.gap_id != lasting.gap_id
+    assert ledger.broken() == {(BTC, "trades"): "stale"}
+    wanted = ledger.wanted(part)
+    assert (wanted.from_sequence, wanted.to_sequence) == ids
+    assert (wanted.from_time, wanted.to_time, wanted.to_end) == (T0, T0 + 42 * S, False)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_deaf_feed_takes_each_missing_trade_once(counted: bool) -> None:
+    ledger, part, _ = deaf(counted=counted)
+    missing = [trade(number, T0 + (33 + number) * S, counted=counted) for number in (8, 9)]
+    assert ledger.fill(part, missing) == missing
+    assert [ledger.accept(each) for each in missing] == [False, False]
+    assert ledger.duplicates == 2
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_deaf_feed_takes_a_missing_trade_that_its_stream_brings_late(
+    counted: bool,
+) -> None:
+    ledger, part, lasting = deaf(counted=counted)
+    first, second = (trade(n, T0 + (33 + n) * S, counted=counted) for n in (8, 9))
+    assert ledger.fill(part, [first]) == [first]
+    assert [ledger.accept(each) for each in (first, second)] == [False, True]
+    changes = ledger.take_changes()
+    if counted:
+        assert [(gap.gap_id, gap.how) for gap in changes] == [(part.gap_id, "arrived late")]
+    else:
+        assert [(gap.gap_id, gap.how) for gap in changes] == [(lasting.gap_id, "")]
+        assert ledger.fill(part, [first, second]) == []
+
+
+def test_deaf_counted_feed_that_is_back_misses_only_what_came_since() -> None:
+    ledger, part, lasting = deaf()
+    assert ledger.accept(trade(13, T0 + 70 * S))
+    (over,) = ledger.take_changes()
+    assert (over.gap_id, over.from_sequence, over.to_sequence) == (lasting.gap_id, 10, 12)
+    assert (over.from_time, over.to_time, over.repaired_at) == (T0 + 42 * S, T0 + 70 * S, None)
+    assert ledger.broken() == {}
+    assert ledger.wanted(part).to_sequence == 9, "each part is fetched by itself"
+
+
+def test_deaf_counted_feed_that_is_back_with_the_next_trade_missed_nothing_more() -> None:
+    ledger, _, lasting = deaf()
+    assert ledger.accept(trade(10, T0 + 70 * S))
+    (over,) = ledger.take_changes()
+    assert (over.gap_id, over.how) == (lasting.gap_id, "nothing missed")
+
+
+def test_deaf_uncounted_feed_that_is_back_is_repaired_from_the_cut_on() -> None:
+    ledger, _, lasting = deaf(counted=False)
+    assert ledger.accept(trade(13, T0 + 70 * S, counted=False))
+    (over,) = ledger.take_changes()
+    assert (over.gap_id, over.from_time, over.to_time) == (
+        lasting.gap_id, T0 + 42 * S, T0 + 70 * S,
+    )  # fmt: skip
+    assert (over.repaired_at, over.how) == (None, "")
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_deaf_feed_is_asked_about_again_and_cut_again(counted: bool) -> None:
+    ledger, _, lasting = deaf(counted=counted)
+    assert ledger.check_stale(T0 + 122 * S) == []
+    assert ledger.check_stale(T0 + 123 * S) == [BTC]
+    wanted = ledger.beyond(BTC, T0 + 123 * S)
+    assert wanted is not None
+    assert (wanted.from_sequence, wanted.from_time) == (10 if counted else None, T0 + 42 * S)
+    newest = trade(11, T0 + 120 * S, counted=counted)
+    assert ledger.unheld(BTC, [newest]) == [newest]
+    assert ledger.is_stale(BTC, T0 + 124 * S, newest=newest)
+    part, still = ledger.take_changes()
+    assert (part.from_time, part.to_time) == (T0 + 42 * S, T0 + 120 * S)
+    assert part.from_sequence == (10 if counted else None)
+    assert (still.gap_id, still.from_time) == (lasting.gap_id, T0 + 120 * S)
+    ledger.check_stale(T0 + 185 * S)
+    ledger.nobody_traded(BTC, T0 + 185 * S, T0 + 186 * S)
+    (closed,) = ledger.take_changes()
+    assert (closed.gap_id, closed.how, closed.to_time) == (
+        lasting.gap_id, "nobody traded", T0 + 185 * S,
+    )  # fmt: skip
+
+
+def test_deaf_feed_that_loses_its_connection_is_repaired_from_the_cut_on() -> None:
+    ledger, _, lasting = deaf(counted=False)
+    ledger.disconnected(T0 + 65 * S)
+    ledger.connected(T0 + 69 * S)
+    ledger.accept(trade(13, T0 + 70 * S, counted=False))
+    (over,) = ledger.take_changes()
+    assert (over.gap_id, over.from_time, over.repaired_at) == (lasting.gap_id, T0 + 42 * S, None)
+
+
+def tops(*, at: int) -> BookTop:
+    return BookTop("kraken", BTC, 9.0, 1.0, 10.0, 1.0, None, at, at)
+
+
+def watched(*, can_repair: bool) -> FeedLedger:
+    """Trades and best prices, of which both came at `T0`."""
+    ledger = FeedLedger(
+        "kraken", [BTC], ["trades", "book_top"], stale_after_ns=60 * S, now=T0,
+        can_repair=can_repair,
+    )  # fmt: skip
+    assert ledger.accept(trade(7, T0))
+    assert ledger.accept(tops(at=T0))
+    return ledger
+
+
+@pytest.mark.parametrize(("can_repair", "is_deaf"), [(False, True), (True, False)])
+def test_trades_silent_for_long_are_deaf_where_nobody_can_be_asked(
+    can_repair: bool, is_deaf: bool
+) -> None:
+    ledger = watched(can_repair=can_repair)
+    ledger.accept(tops(at=T0 + 600 * S))
+    assert not ledger.has_deaf(T0 + 600 * S)
+    ledger.accept(tops(at=T0 + 601 * S))
+    assert ledger.has_deaf(T0 + 601 * S) == is_deaf
+
+
+def test_best_prices_silent_for_long_are_deaf_while_trades_flow() -> None:
+    ledger = watched(can_repair=True)
+    ledger.accept(trade(8, T0 + 580 * S))
+    assert not ledger.has_deaf(T0 + 600 * S)
+    assert ledger.has_deaf(T0 + 601 * S)
+    assert not ledger.has_deaf(T0 + 641 * S), "all of the connection is silent"
+    ledger.connected(T0 + 650 * S)
+    ledger.accept(trade(9, T0 + 700 * S))
+    assert not ledger.has_deaf(T0 + 701 * S), "they were asked for anew"
+
+
+def test_channel_that_never_came_is_not_deaf() -> None:
+    ledger = FeedLedger("bybit", [BTC], ["trades", "perpetual"], stale_after_ns=60 * S, now=T0)
+    ledger.accept(trade(8, T0 + 700 * S))
+    assert not ledger.has_deaf(T0 + 701 * S)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_first_trade_of_a_feed_that_was_silent_since_the_start_has_that_looked_through(
+    counted: bool,
+) -> None:
+    ledger = FeedLedger(
+        "binance", [BTC], ["trades"], stale_after_ns=60 * S, now=T0, can_repair=True
+    )
+    ledger.check_stale(T0 + 61 * S)
+    assert ledger.accept(trade(8, T0 + 200 * S, counted=counted))
+    _, begun, over = ledger.take_changes()
+    assert (begun.cause, begun.from_time, begun.to_time) == ("start", T0, T0 + 200 * S)
+    assert (begun.to_sequence, begun.repaired_at) == (7 if counted else None, None)
+    assert (over.cause, over.repaired_at) == ("stale", T0 + 200 * S)
 
 
 def test_stale_feed_that_loses_its_connection_too_is_repaired() -> None:
     ledger = silent(counted=False)
     ledger.check_stale(T0 + 61 * S)
-    ledger.is_stale(BTC, T0 + 62 * S, misses=False)
+    ledger.is_stale(BTC, T0 + 62 * S, newest=None)
     ledger.disconnected(T0 + 65 * S)
     ledger.connected(T0 + 69 * S)
     ledger.accept(trade(9, T0 + 70 * S, counted=False))
@@ -147,7 +317,7 @@ def test_stale_feed_that_loses_its_connection_too_is_repaired() -> None:
 def test_answer_of_before_the_connection_was_lost_closes_nothing() -> None:
     ledger = silent(counted=False)
     ledger.check_stale(T0 + 61 * S)
-    ledger.is_stale(BTC, T0 + 62 * S, misses=False)
+    ledger.is_stale(BTC, T0 + 62 * S, newest=None)
     ledger.disconnected(T0 + 65 * S)
     (opened,) = ledger.take_changes()
     ledger.nobody_traded(BTC, T0 + 64 * S, T0 + 66 * S)
@@ -200,24 +370,27 @@ def test_quiet_feed_whose_connection_broke_in_a_rotation_is_asked_about() -> Non
     )  # fmt: skip
 
 
-def test_feed_whose_connection_is_back_but_missed_trades_is_repaired_by_the_next_one() -> None:
+def test_feed_whose_connection_is_back_but_missed_trades_has_them_fetched_at_once() -> None:
     ledger = silent(counted=False)
     ledger.disconnected(T0 + 10 * S)
     ledger.connected(T0 + 20 * S)
     ledger.check_stale(T0 + 81 * S)
-    ledger.is_stale(BTC, T0 + 82 * S, misses=True)
+    ledger.is_stale(BTC, T0 + 82 * S, newest=trade(8, T0 + 15 * S, counted=False))
+    _, part, lasting = ledger.take_changes()
+    assert (part.cause, part.from_time, part.to_time) == ("disconnect", T0, T0 + 15 * S)
     ledger.nobody_traded(BTC, T0 + 90 * S, T0 + 90 * S)
-    assert ledger.broken() == {(BTC, "trades"): "disconnect"}, "no later answer unsays it"
-    assert ledger.check_stale(T0 + 500 * S) == []
-    ledger.accept(trade(9, T0 + 600 * S, counted=False))
-    *_, over = ledger.take_changes()
-    assert (over.cause, over.to_time, over.repaired_at) == ("disconnect", T0 + 600 * S, None)
+    assert ledger.broken() == {(BTC, "trades"): "disconnect"}, "that is not what was asked"
+    ledger.accept(trade(9, T0 + 100 * S, counted=False))
+    (over,) = ledger.take_changes()
+    assert (over.gap_id, over.from_time, over.to_time, over.repaired_at) == (
+        lasting.gap_id, T0 + 15 * S, T0 + 100 * S, None,
+    )  # fmt: skip
 
 
 def test_stale_feed_that_loses_its_connection_is_asked_about_again() -> None:
     ledger = silent()
     ledger.check_stale(T0 + 61 * S)
-    ledger.is_stale(BTC, T0 + 62 * S, misses=False)
+    ledger.is_stale(BTC, T0 + 62 * S, newest=None)
     ledger.disconnected(T0 + 65 * S)
     ledger.connected(T0 + 70 * S)
     ledger.disconnected(T0 + 71 * S)
@@ -282,7 +455,7 @@ def test_trade_that_only_an_audit_brought_is_missing_from_the_stream() -> None:
     ledger.check_stale(T0 + 61 * S)
     answer = [trade(7, T0, counted=False), late]
     assert ledger.unheld(BTC, answer) == [late]
-    ledger.is_stale(BTC, T0 + 62 * S, misses=True)
+    ledger.is_stale(BTC, T0 + 62 * S, newest=late)
     more = trade(9, T0 + 80 * S, counted=False)
     assert ledger.audit(BTC, [*answer, more], T0 + 90 * S)[0] == [more], "it is looked after still"
 
@@ -293,6 +466,7 @@ def test_trade_that_only_an_audit_brought_is_missing_from_the_stream() -> None:
 @dataclass
 class Watched:
     venues: SimulatedVenues
+    stream: StreamLoop
     sink: RememberingSink
     clock: SystemClock
     asked: list[RestRequest]
@@ -310,7 +484,6 @@ async def watching(
     adapter, sink = exchange(name), RememberingSink()
     adapter.track([instrument])
     rest = RestClient(adapter, rest_url, requests_per_second=1000, clock=clock)
-    found = Watched(venues, sink, clock, [])
 
     async def get(request: RestRequest) -> bytes:
         found.asked.append(request)
@@ -321,12 +494,13 @@ async def watching(
     venue = ExchangeConfig.model_validate(
         {"channels": ["trades"], "silence_ms": 60_000, "stale_after_ms": stale_after_ms}
     )
-    stream = StreamLoop(adapter, ws_url, [instrument], venue, QUICK, clock, sink, get=get)
-    task = asyncio.create_task(stream.run())
+    loop = StreamLoop(adapter, ws_url, [instrument], venue, QUICK, clock, sink, get=get)
+    found = Watched(venues, loop, sink, clock, [])
+    task = asyncio.create_task(loop.run())
     try:
         yield found
     finally:
-        await stream.stop()
+        await loop.stop()
         await task
         await rest.close()
         await venues.stop()
@@ -371,6 +545,38 @@ async def test_stream_of_a_silent_market_is_stale_until_its_venue_is_back(
         it.is_down = False
         await it.sink.until(lambda: not it.sink.open_gaps)
         assert it.sink.gaps[-1].how == "nobody traded"
+
+
+@pytest.mark.parametrize("name", MARKETS)
+async def test_stream_that_a_venue_forgot_is_repaired_and_subscribed_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "ROUND_PAUSES_S", (0.1,) * 20)
+    monkeypatch.setattr(renewal, "FIRST_S", 0.5)
+    monkeypatch.setattr(stream, "MIN_OVERLAP_S", 0.2)
+    renewals = RENEWALS.labels(name)._value.get()
+    rate = 500.0 if name in ("coinbase", "kraken", "okx") else 100.0
+    async with watching(name, rate, 1_500) as it:
+        await it.sink.until(lambda: len(it.sink.ids) >= 3 and not it.sink.open_gaps)
+        assert it.venues.deafen(name, MARKETS[name]) == 1
+        # Without the venue's help: it sends nothing, and closes nothing.
+        await it.sink.until(lambda: it.stream.status().rotations == 1)
+        after = len(it.sink.received)
+        await it.sink.until(lambda: len(it.sink.received) > after + 3 and not it.sink.open_gaps)
+        status = it.stream.status()
+        trades = [each for each in it.sink.received if isinstance(each, Trade)]
+        first, last = trades[0].exchange_time, max(each.exchange_time for each in trades)
+        truth = it.venues.ledger(name, MARKETS[name], first, last)
+    assert (status.reconnects, status.broken, it.sink.states[0]) == (0, {}, True)
+    assert "disconnect" not in {gap.cause for gap in it.sink.gaps}
+    parts = [gap for gap in it.sink.gaps if ":until:" in gap.gap_id and gap.repaired_at]
+    assert parts
+    assert all(gap.how.startswith("fetched ") for gap in parts)
+    assert {each.trade_id for each in trades} >= {each.trade_id for each in truth}
+    since = Counter(each.trade_id for each in trades if each.exchange_time > parts[0].from_time)
+    assert set(since.values()) == {1}
+    assert RENEWALS.labels(name)._value.get() - renewals == 1
+    assert it.venues.injected()[name, "deaf"] == 1
 
 
 @pytest.mark.parametrize("name", MARKETS)

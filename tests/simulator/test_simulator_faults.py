@@ -158,6 +158,16 @@ def test_stall_asked_for_begins_at_once_and_ends():
     assert counts == {("binance", "stall"): 1}
 
 
+def test_deafness_has_the_mean_asked_for_and_spares_no_subscription():
+    faults, counts = injector(deaf_every_s=20)
+    moments = range(START, START + 8_000 * SECOND, SECOND)
+    places = [place for now in moments if (place := faults.deafened(now, 3)) is not None]
+    assert counts == {("binance", "deaf"): len(places)}
+    assert 340 < len(places) < 460
+    assert set(places) == {0, 1, 2}
+    assert faults.deafened(START + 10**15, 0) is None, "nobody listens"
+
+
 def test_calm_ends_every_fault_and_lets_held_frames_out():
     faults, _ = injector(
         lost_share=0.5, late_share=0.5, swapped_share=0.5, garbage_per_minute=1e6,

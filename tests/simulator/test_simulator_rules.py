@@ -365,6 +365,34 @@ async def test_looks_tell_when_trades_were_sent():
         assert (await client.get("/looks")).status_code == 400
 
 
+async def test_control_deafens_a_subscription_until_it_is_asked_for_again():
+    async with World() as world, controlled(world) as client, world.subscribed() as socket:
+        market = {"exchange": "binance", "instrument": "BTC-USDT"}
+        other = await client.post("/deafen", params={**market, "feed": "book"})
+        assert other.json() == {"connections": 0}
+        assert (await client.post("/deafen", params=market)).json() == {"connections": 1}
+        world.pass_s(10)
+        await asyncio.sleep(0.3)
+        await socket.send_str(SUBSCRIBE)
+        assert json.loads(await socket.receive_str(timeout=20))["id"] == 1, "no trade was sent"
+        world.pass_s(10)
+        first = json.loads(await socket.receive_str(timeout=20))
+        assert first["T"] * 1_000_000 > START + 9 * SECOND
+        assert world.counted() == {"deaf": 1}
+
+
+async def test_calm_has_a_venue_remember_what_it_forgot():
+    async with World(deaf_every_s=1) as world, world.subscribed() as socket:
+        world.pass_s(20)
+        await _until(lambda: world.counted().get("deaf"))
+        world.venues.calm()
+        world.pass_s(20)
+        seen = 0
+        while seen <= START + 20 * SECOND:
+            seen = json.loads(await socket.receive_str(timeout=20))["T"] * 1_000_000
+        assert world.counted() == {"deaf": 1}
+
+
 async def test_control_commands_do_what_they_say():
     async with World() as world, controlled(world) as client:
         async with world.subscribed() as socket:
@@ -393,6 +421,8 @@ async def test_control_commands_do_what_they_say():
     [
         ("POST", "/disconnect?exchange=okx", "serves no venue 'okx'"),
         ("POST", "/stall?seconds=0", "seconds must be above 0"),
+        ("POST", "/deafen?exchange=binance&instrument=BTC-USDT&feed=news", "not 'news'"),
+        ("POST", "/deafen?exchange=binance&instrument=FOO-USDT", "no FOO-USDT"),
         ("POST", "/stall", "/control/stall needs the parameter 'seconds'"),
         ("POST", "/relist?exchange=binance&instrument=BTC-USDT", "still lists BTC-USDT"),
         ("GET", "/ledger?exchange=binance&instrument=FOO-USDT&start=1&end=2", "no FOO-USDT"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Literal
 
@@ -149,6 +149,20 @@ class BookKeeper:
         """
         if instrument not in self._live and (not self._is_asked or self._kept[instrument].waiting):
             self._wanted[instrument] = None
+
+    def want_missing(self, but: Container[str] = ()) -> None:
+        """Name the books whose first snapshot is overdue, where the venue sends it by itself.
+
+        Over REST a snapshot is asked for with the first change, so none is overdue there.
+
+        Parameters
+        ----------
+        but
+            Instruments of which nothing is expected.
+        """
+        for instrument in self._kept if not self._is_asked else ():
+            if instrument not in but:
+                self.retry(instrument)
 
     def disconnected(self) -> None:
         """Void every book: what the socket carried until the next snapshot is lost."""

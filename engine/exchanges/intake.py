@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -82,6 +83,8 @@ class Line:
     recorded: list[tuple[int, RestRequest | None, bytes]] = field(default_factory=list)
     """Frames, and answers to requests, of a connection that is not primary yet: they enter the
     recording when it is."""
+    book_asks: Counter[str] = field(default_factory=Counter)
+    """How often each book was subscribed to again since it was whole."""
 
 
 class Intake:
@@ -218,6 +221,11 @@ class Intake:
     def subscribed(self) -> None:
         """Take note that a connection has asked for all its feeds: silence counts from now."""
         self.ledger.connected(self.now())
+
+    @property
+    def delisted(self) -> Container[str]:
+        """Instruments of which nothing is expected."""
+        return self._delisted.keys()
 
     @property
     def bad(self) -> int:

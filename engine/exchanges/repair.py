@@ -47,7 +47,10 @@ AUDITED_NS = 180 * NS_PER_S
 """How far back an audit looks at least: over the restart of a process that had not audited all."""
 
 SNAPSHOT_PATIENCE_S = 10.0
-"""A book's snapshot that a new subscription did not bring in so long is asked for again."""
+"""A book's snapshot that a subscription did not bring in so long is asked for again, each time
+twice as long, up to"""
+
+MOST_PATIENCE_S = 320.0
 
 WORKERS = 4
 """Gaps repaired side by side; the REST client keeps the venue's pace."""
@@ -451,18 +454,35 @@ class Mender:
 
     # -- books and polls -----------------------------------------------------------------
 
+    def expect_books(self, line: Line) -> None:
+        """Have a connection that has subscribed bring every book, where it sends snapshots."""
+        asyncio.get_running_loop().call_later(
+            SNAPSHOT_PATIENCE_S, lambda: line.keeper.want_missing(self._intake.delisted)
+        )
+
     def renew_books(self, line: Line, connection: Connection) -> None:
         """Ask for the snapshots that a connection's books want, over REST or by subscribing."""
         for instrument in line.keeper.wanted():
             request = self._exchange.book_request(instrument)
             if request is None:
                 connection.send(self._exchange.resubscribe_book(instrument))
-                retry = line.keeper.retry
-                asyncio.get_running_loop().call_later(SNAPSHOT_PATIENCE_S, retry, instrument)
+                patience_s = SNAPSHOT_PATIENCE_S * 2 ** line.book_asks[instrument]
+                line.book_asks[instrument] += 1
+                asyncio.get_running_loop().call_later(
+                    min(patience_s, MOST_PATIENCE_S), self._look_at_book, line, instrument
+                )
                 continue
             task = asyncio.create_task(self._fetch_book(line, instrument, request))
             self._asked.add(task)
             task.add_done_callback(self._asked.discard)
+
+    @staticmethod
+    def _look_at_book(line: Line, instrument: str) -> None:
+        """Name a book again that its new subscription has not brought."""
+        if instrument in line.keeper.live:
+            del line.book_asks[instrument]
+        else:
+            line.keeper.retry(instrument)
 
     async def _fetch_book(self, line: Line, instrument: str, request: RestRequest) -> None:
         try:

@@ -370,7 +370,7 @@ class StreamLoop:
         self._open[connection] = line
         if is_primary:
             self._primary = connection, line
-        task = asyncio.create_task(connection.run(self._opened, self._intake.subscribed))
+        task = asyncio.create_task(connection.run(self._opened, partial(self._subscribed, line)))
         task.add_done_callback(partial(self._over, connection))
         return connection, task
 
@@ -389,6 +389,11 @@ class StreamLoop:
         if not self._is_up:
             self._is_up = True
             self._intake.became(connected=True, reason="connected")
+
+    def _subscribed(self, line: Line) -> None:
+        self._intake.subscribed()
+        if self._mender is not None:
+            self._mender.expect_books(line)
 
     def _over(self, connection: Connection, _: asyncio.Task[str]) -> None:
         line = self._open.pop(connection)

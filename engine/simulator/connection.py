@@ -12,7 +12,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from engine.clock import NS_PER_S, Clock
 from engine.simulator.faults import FaultInjector, FaultKind
-from engine.simulator.venues.base import Client, Feed, Venue
+from engine.simulator.venues.base import BookFrame, Client, Feed, Venue
 
 LOGGER = logging.getLogger(__name__)
 
@@ -138,7 +138,8 @@ class Connection:
         frames
             Text frames, in order.
         is_trade, is_book
-            Whether they hold trades or book updates: some faults befall only these.
+            Whether they hold trades or book updates: some faults befall only these. Of an answer
+            each `BookFrame` does.
         """
         now = self._clock.now_ns()
         if self._end_if_due(now):
@@ -152,7 +153,8 @@ class Connection:
             if not touched:
                 self._put(frame)
                 continue
-            for part in self.faults.deliver(frame, now, is_trade=is_trade, is_book=is_book):
+            of_book = is_book or isinstance(frame, BookFrame)
+            for part in self.faults.deliver(frame, now, is_trade=is_trade, is_book=of_book):
                 self._put(part)
 
     def tick(self) -> None:
@@ -186,9 +188,8 @@ class Connection:
         self.faults.calm()
         for feed, instrument in sorted(self._forgotten - self.client.wanted):
             self.client.wanted.add((feed, instrument))
-            book = self.venue.live_book(instrument) if feed == "book" else None
-            if book is not None:
-                self.send(self.venue.snapshot_frames(self.client, instrument, book))
+            if feed == "book":
+                self.send(self.venue.first_snapshot(self.client, instrument))
         self._forgotten.clear()
 
     def _forget_if_due(self, now_ns: int) -> None:

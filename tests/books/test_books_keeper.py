@@ -114,6 +114,25 @@ def test_keeper_notices_every_pair_of_updates_that_changed_places(style, count, 
     assert kept.book(BTC) is None
 
 
+@pytest.mark.parametrize("style", ["okx", "bybit"])
+def test_keeper_wants_first_snapshot_that_did_not_come_once_it_is_overdue(style):
+    first, changes = chain(style, 3)
+    kept = keeper(BTC, ETH, snapshots="stream")
+    assert [kept.take(change) for change in changes] == [[], [], []]
+    assert (kept.wanted(), kept.faults(), kept.stale) == ([], [], 3)
+    kept.want_missing()
+    assert kept.wanted() == [BTC, ETH]
+    kept.take(first)
+    kept.want_missing(but={ETH})
+    assert kept.wanted() == []
+
+
+def test_keeper_wants_no_first_snapshot_that_nothing_waits_for_over_rest():
+    kept = keeper(snapshots="rest")
+    kept.want_missing()
+    assert kept.wanted() == []
+
+
 # -- snapshots asked for over REST ---------------------------------------------------------------
 
 

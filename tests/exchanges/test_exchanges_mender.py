@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from exchanges_fakes import NOW
+from exchanges_fakes import MARKETS, NOW, QUICK, RememberingSink
 
-from engine.clock import DataClock
-from engine.config import ExchangeConfig
+from engine.clock import DataClock, SystemClock
+from engine.config import ExchangeConfig, SimulatorConfig
 from engine.domain.market import BookUpdate, Channel, Gap, MarketEvent, PerpetualTick, Trade
 from engine.errors import VenueError
 from engine.exchanges import repair
@@ -18,6 +18,8 @@ from engine.exchanges.feeds import FeedLedger
 from engine.exchanges.intake import Intake, Line
 from engine.exchanges.registry import exchange
 from engine.exchanges.repair import Mender
+from engine.exchanges.stream import StreamLoop
+from engine.simulator.server import SimulatedVenues
 
 BTC = "BTC-USDT"
 PERPETUAL = "BTC-USDT-PERP"
@@ -68,7 +70,7 @@ def change(venue: str, number: int, *, whole: bool = False) -> BookUpdate:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - what is waited for sets no event
             await asyncio.sleep(0.005)
 
@@ -99,6 +101,83 @@ async def test_book_that_a_subscription_did_not_renew_is_subscribed_to_again(
     mender.renew_books(line, socket)  # type: ignore[arg-type]
     assert socket.sent == once * 2, "it is whole again"
     assert [note.how for note in intake.notes if isinstance(note, Gap)] == ["", "new snapshot"]
+
+
+async def test_book_whose_first_snapshot_did_not_come_is_subscribed_to_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repair, "SNAPSHOT_PATIENCE_S", 0.02)
+    adapter, intake = parts("okx", BTC, ["book"])
+    mender, line = Mender(adapter, Venue().get, intake), intake.line(is_primary=True)
+    socket = Socket()
+    mender.expect_books(line)
+    intake.take(line, [change("okx", 1), change("okx", 2)])
+    mender.renew_books(line, socket)  # type: ignore[arg-type]
+    assert socket.sent == [], "it may be on its way"
+    await until(lambda: line.keeper._wanted)
+    mender.renew_books(line, socket)  # type: ignore[arg-type]
+    assert socket.sent == list(adapter.resubscribe_book(BTC))
+
+
+@pytest.mark.parametrize("name", ["coinbase", "kraken", "bybit", "okx"])
+async def test_stream_whose_venue_lost_the_first_snapshot_has_its_book_all_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "SNAPSHOT_PATIENCE_S", 0.5)
+    market, clock, sink = MARKETS[name], SystemClock(), RememberingSink()
+    config = SimulatorConfig.model_validate({"faults": {"lost_share": 1.0}})
+    venues = SimulatedVenues(config, clock, {name: [market]})
+    ws_url, _ = (await venues.start()).exchanges[name]
+    venue = ExchangeConfig.model_validate({"channels": ["book"], "silence_ms": 60_000})
+    adapter = exchange(name)
+    adapter.track([market])
+    loop = StreamLoop(adapter, ws_url, [market], venue, QUICK, clock, sink, get=Venue().get)
+    task = asyncio.create_task(loop.run())
+    try:
+        # The snapshot comes first, and changes are sent once somebody has subscribed.
+        await until(lambda: venues.injected()[name, "lost"] >= 2)
+        assert loop.status().live_books == 0
+        venues.calm()
+        await until(lambda: loop.status().live_books == 1)
+        assert loop.status().reconnects == 0
+    finally:
+        await loop.stop()
+        await task
+        await venues.stop()
+
+
+async def test_book_that_is_delisted_is_not_subscribed_to_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repair, "SNAPSHOT_PATIENCE_S", 0.01)
+    adapter, intake = parts("okx", BTC, ["book"])
+    mender, line = Mender(adapter, Venue().get, intake), intake.line(is_primary=True)
+    intake.delist(BTC)
+    mender.expect_books(line)
+    await asyncio.sleep(0.05)
+    assert line.keeper.wanted() == []
+
+
+async def test_book_that_never_comes_is_subscribed_to_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    delays: list[float] = []
+
+    def at_once(delay: float, call: Callable[..., None], *arguments: object) -> None:
+        delays.append(delay)
+        call(*arguments)
+
+    adapter, intake = parts("okx", BTC, ["book"])
+    mender, line = Mender(adapter, Venue().get, intake), intake.line(is_primary=True)
+    socket = Socket()
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", at_once)
+    mender.expect_books(line)
+    for _ in range(7):
+        mender.renew_books(line, socket)  # type: ignore[arg-type]
+    assert delays == [10, 10, 20, 40, 80, 160, 320, 320]
+    intake.take(line, [change("okx", 1, whole=True)])
+    mender._look_at_book(line, BTC)
+    assert line.book_asks == {}
 
 
 async def test_book_whose_snapshot_was_refused_is_asked_for_again(

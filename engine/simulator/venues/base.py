@@ -52,6 +52,12 @@ class Client:
         """When its latest messages came."""
 
 
+class BookFrame(str):
+    """A frame that holds a book among others that do not: faults of books befall it."""
+
+    __slots__ = ()
+
+
 class DayFigures(NamedTuple):
     """A market's last 24 hours, in quote currency and base currency."""
 
@@ -156,6 +162,12 @@ class Venue(ListedMarket, ABC):
         """Encode a whole book, for venues that stream snapshots; else return nothing."""
         del client, instrument, book
         return []
+
+    def first_snapshot(self, client: Client, instrument: str) -> list[str]:
+        """Encode what a subscription to a book begins with; nothing while it is not listed."""
+        book = self.live_book(instrument)
+        frames = self.snapshot_frames(client, instrument, book) if book else []
+        return [BookFrame(frame) for frame in frames]
 
     def slow_frames(self, client: Client, feed: Feed, instrument: str) -> list[str]:
         """Encode what one of `slow_feeds` says now."""

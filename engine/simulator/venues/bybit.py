@@ -111,8 +111,7 @@ class BybitVenue(BybitRest):
         client.wanted.add(key)
         if feed == "book":
             client.depths[instrument] = int(topic.split(".")[1])
-            book = self.live_book(instrument)
-            return self.snapshot_frames(client, instrument, book) if book else []
+            return self.first_snapshot(client, instrument)
         if feed == "book_top":
             return self._first_top(instrument)
         if feed == "ticker":

@@ -88,8 +88,7 @@ class CoinbaseVenue(CoinbaseRest):
         frames = []
         for feed, product in asked:
             if feed == "book":
-                book = self.live_book(product)
-                frames += self.snapshot_frames(client, product, book) if book else []
+                frames += self.first_snapshot(client, product)
                 continue
             for last in self.last_trades(product, 1) if feed != "heartbeat" else ():
                 if feed == "trades":

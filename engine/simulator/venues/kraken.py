@@ -98,8 +98,7 @@ class KrakenVenue(KrakenRest):
 
     def _snapshot(self, client: Client, channel: str, instrument: str) -> list[str]:
         if channel == "book":
-            book = self.live_book(instrument)
-            return self.snapshot_frames(client, instrument, book) if book else []
+            return self.first_snapshot(client, instrument)
         now = self.clock.now_ns()
         trades = self.last_trades(instrument, SNAPSHOT_TRADES if channel == "trade" else 1)
         if not trades:

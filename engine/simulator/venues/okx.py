@@ -108,8 +108,7 @@ class OkxVenue(OkxRest):
             return []
         if feed == "book":
             client.depths[instrument] = BOOK_LEVELS
-            book = self.live_book(instrument)
-            return self.snapshot_frames(client, instrument, book) if book else []
+            return self.first_snapshot(client, instrument)
         if feed != "book_top":
             return self.slow_frames(client, feed, instrument)
         now = self.clock.now_ns()

@@ -56,7 +56,7 @@ def test_sentiment_without_an_engine_is_read_here() -> None:
 
 def test_sentiment_options_ask_for_an_instrument_and_for_words() -> None:
     (found,) = answered("ETH will flip BTC", "--instrument", "btc-usdt", "--explain")["results"]
-    assert (found["score"], found["explanation"]) == (-0.5, [])
+    assert (found["score"], found["explanation"]) == (-0.5, [{"word": "flip", "weight": -0.5}])
     (words,) = answered("Exchange hacked", "--explain")["results"]
     assert [each["word"] for each in words["explanation"]] == ["hacked"]
 

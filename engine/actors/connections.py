@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engine.actors.listing_watch import ListingWatch
+from engine.books.keeper import BookKeeper
 from engine.domain.instrument import first_generation
 from engine.domain.market import Channel, Gap, GapCause, Listing, Trade
 from engine.errors import StoreError, VenueError
@@ -63,6 +64,7 @@ class Connections:
     def __init__(self, exchange: str, loops: Sequence[StreamLoop] = ()) -> None:
         self._exchange = exchange
         self._loops = list(loops)
+        self._overflowed: dict[StreamLoop, tuple[BookKeeper, int]] = {}
         self._once = OncePerKind(logging.getLogger("engine.connections"))
 
     async def run(self) -> None:
@@ -160,13 +162,20 @@ class Connections:
         return {feed: cause for loop in self._loops for feed, cause in loop.broken().items()}
 
     def export(self) -> None:
-        """Bring the gauges of what is wrong up to date."""
+        """Bring the gauges of what is wrong up to date, and count what books dropped."""
         broken = Counter(channel for _, channel in self.broken())
         for loop in self._loops:
             for channel in loop.channels:
                 BROKEN_FEEDS.labels(self._exchange, channel).set(broken[channel])
             if loop.books is not None and "book" in loop.channels:
                 LIVE_BOOKS.labels(self._exchange).set(len(loop.books.live))
+                self._count_overflow(loop, loop.books)
+
+    def _count_overflow(self, loop: StreamLoop, books: BookKeeper) -> None:
+        known, counted = self._overflowed.get(loop, (books, 0))
+        new = books.overflowed - (counted if known is books else 0)
+        ERRORS.labels("stream", "book_overflow").inc(new)
+        self._overflowed[loop] = books, books.overflowed
 
     def details(self) -> dict[str, Any]:
         """Return what a report tells of them; empty before the stream runs."""

@@ -17,7 +17,7 @@ REMEMBERED_NS = 3_600 * NS_PER_S
 """How long after its end an unrepaired gap of trades makes its instrument unhealthy."""
 
 MOST_ALERTS = 1_000
-"""Alerts that wait for a bus that does not answer; the oldest leave first."""
+"""Alerts that wait for a bus that does not answer; the oldest leave first, and are counted."""
 
 
 class GapBook:
@@ -36,7 +36,7 @@ class GapBook:
         self._bus = bus
         self._unrepaired: dict[str, Gap] = {}
         self._closing: list[Gap] = []
-        self._alerts: deque[Alert] = deque(maxlen=MOST_ALERTS)
+        self._alerts: deque[Alert] = deque()
 
     @property
     def open(self) -> int:
@@ -59,6 +59,9 @@ class GapBook:
         else:
             await self._writer.put("feed_gaps", [gap])
         self._alerts.append(self._alert(gap, known=known))
+        if len(self._alerts) > MOST_ALERTS:
+            self._alerts.popleft()
+            ERRORS.labels("stream", "alert_not_told").inc()
 
     async def settle(self, write_candles: Callable[[], Awaitable[None]]) -> None:
         """Write down the gaps that are closed, once what closes them is stored.
@@ -94,12 +97,14 @@ class GapBook:
     async def tell(self) -> None:
         """Publish the alerts that wait; while the bus does not answer, they go on waiting."""
         while self._alerts:
+            alert = self._alerts[0]
             try:
-                await self._bus.publish_alert(self._alerts[0])
+                await self._bus.publish_alert(alert)
             except BusError:
                 ERRORS.labels("stream", "bus").inc()
                 return
-            self._alerts.popleft()
+            if self._alerts and self._alerts[0] is alert:  # it may have had to leave meanwhile
+                self._alerts.popleft()
 
     def _forget(self, now: int) -> None:
         """Let go of gaps that nobody has repaired and that no longer make anything unhealthy."""

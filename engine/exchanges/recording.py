@@ -34,6 +34,7 @@ from engine.exchanges.record_lines import (
     encode_line,
     target_of,
 )
+from engine.metrics import ERRORS
 
 __all__ = [
     "FORMAT",
@@ -142,7 +143,7 @@ class Recorder:
 
     def _remember(self, line: bytes) -> None:
         if self._pending > PENDING_BYTES:
-            self.dropped += 1
+            self._drop(1)
             return
         self._lines.append(line)
         self._pending += len(line)
@@ -163,11 +164,15 @@ class Recorder:
             file.write(gzip.compress(b"".join(lines), compresslevel=6))
             file.flush()
         except OSError as error:
-            self.dropped += len(lines)
+            self._drop(len(lines))
             raise RecordingError(
                 f"recording below {self._directory} cannot be written: {error}; "
                 "free space or allow writing there, or set record: false"
             ) from error
+
+    def _drop(self, frames: int) -> None:
+        self.dropped += frames
+        ERRORS.labels("recording", "dropped").inc(frames)
 
     def close(self) -> None:
         """Write the rest and close the file; nothing is left to do if that was done."""

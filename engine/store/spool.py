@@ -22,11 +22,12 @@ import pyarrow as pa
 
 from engine.clock import Clock, SystemClock
 from engine.errors import StoreError
-from engine.metrics import SPOOL_BYTES, SPOOLED_BATCHES
+from engine.metrics import ERRORS, SPOOL_BYTES, SPOOLED_BATCHES
 from engine.store.tables import TABLES
 
 _NAME = re.compile(r"(\d{19})-(\w+)\.arrow")
 _PART = ".part"
+_DAMAGED = ".damaged"
 _TOKEN = b"insert_deduplication_token"
 
 _log = logging.getLogger("engine.store.spool")
@@ -203,8 +204,8 @@ class Spool:
     def first(self, table: str) -> Batch | None:
         """Return the oldest batch for a table, None where there is none.
 
-        A file that holds no batch (a disk that lied) is removed with a word: the gap ledger
-        finds and repairs the trades in it.
+        A file that holds no batch (a disk that lied) is counted and set aside as ``.damaged``: the
+        gap ledger finds and repairs the trades in it, and of other rows it is all that is left.
         """
         while True:
             with self._lock:
@@ -215,9 +216,12 @@ class Spool:
             try:
                 return _decode(entry, table, entry.path.read_bytes())
             except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
-                _log.error("%s is damaged (%s): it is dropped", entry.path, error)
+                beside = entry.path.with_name(entry.path.name + _DAMAGED)
+                _log.error("%s is damaged (%s): kept as %s", entry.path, error, beside.name)
+                entry.path.rename(beside)
             except FileNotFoundError:
                 _log.error("%s is gone: somebody else removed it", entry.path)
+            ERRORS.labels("store", "spool_damaged").inc()
             self._forget(table, entry)
 
     def remove(self, batch: Batch) -> None:
@@ -268,6 +272,8 @@ class Spool:
                 entry = _Entry(int(found[1]), path, path.stat().st_size)
                 self._entries.setdefault(found[2], []).append(entry)
                 self._last_number = max(self._last_number, entry.number)
+            elif path.name.endswith(_DAMAGED):
+                _log.warning("%s could not be read: it stays there until you remove it", path)
             elif path.name != "lock":
                 _log.warning("%s is no batch for a table that we know: it stays there", path)
         for table in self._entries:

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine.actors import gap_book
 from engine.actors.gap_book import REMEMBERED_NS, GapBook
 from engine.domain.market import Gap
 from engine.domain.signal import Alert
 from engine.errors import BusError, StoreError
+from engine.metrics import REGISTRY
 
 
 class Writer:
@@ -113,6 +115,45 @@ async def test_gap_is_kept_open_where_somebody_else_heard_of_the_refusal(
     await book.take(gap(to_time=20, repaired_at=21, how="arrived late"))
     await book.settle(write_candles)
     assert writer.rows == []
+
+
+def not_told() -> float:
+    labels = {"stage": "stream", "kind": "alert_not_told"}
+    return REGISTRY.get_sample_value("engine_errors_total", labels) or 0.0
+
+
+async def test_alerts_beyond_the_bound_leave_and_are_counted(
+    parts: tuple[GapBook, Writer, Bus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, _, bus = parts
+    monkeypatch.setattr(gap_book, "MOST_ALERTS", 2)
+    before = not_told()
+    bus.is_down = True
+    for name in "abcd":
+        await book.take(gap(name))
+        await book.tell()
+    assert not_told() == before + 2
+    bus.is_down = False
+    await book.tell()
+    assert [alert.alert_id for alert in bus.alerts] == ["c-feed_gap", "d-feed_gap"]
+
+
+async def test_alert_that_leaves_while_it_is_told_takes_no_other_along(
+    parts: tuple[GapBook, Writer, Bus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, _, bus = parts
+    monkeypatch.setattr(gap_book, "MOST_ALERTS", 1)
+    publish = bus.publish_alert
+
+    async def slow(alert: Alert) -> None:
+        if not bus.alerts:
+            await book.take(gap("second"))
+        await publish(alert)
+
+    monkeypatch.setattr(bus, "publish_alert", slow)
+    await book.take(gap("first"))
+    await book.tell()
+    assert [alert.alert_id for alert in bus.alerts] == ["first-feed_gap", "second-feed_gap"]
 
 
 async def test_gap_that_cannot_be_repaired_is_told_with_its_reason(

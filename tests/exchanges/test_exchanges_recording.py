@@ -16,10 +16,12 @@ from engine.clock import DataClock
 from engine.config import ExchangeConfig
 from engine.domain.market import Trade
 from engine.errors import RecordingError
+from engine.exchanges import recording
 from engine.exchanges.recording import Recorder, decode_line, encode_line, read_frames
 from engine.exchanges.registry import exchange
 from engine.exchanges.replay import ReplayServer, inspect_recordings
 from engine.exchanges.stream import StreamLoop
+from engine.metrics import REGISTRY
 
 AWKWARD = st.binary(max_size=40) | st.sampled_from(
     [b"", b"base64:", b"base64:!!", b"# no comment", b"a\nb", b"a\r\nb", b"\xff", b" ", b"{}\r"]
@@ -74,13 +76,34 @@ def test_recorder_begins_a_new_file_by_hour_and_by_size(tmp_path: Path) -> None:
     ]
 
 
+def not_recorded() -> float:
+    labels = {"stage": "recording", "kind": "dropped"}
+    return REGISTRY.get_sample_value("engine_errors_total", labels) or 0.0
+
+
 def test_recorder_without_a_place_to_write_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     recorder = Recorder(tmp_path / "file", "kraken", DataClock(NOW))
     recorder.record(1, b"x")
+    before = not_recorded()
     with pytest.raises(RecordingError, match=r"cannot be written.*set record: false"):
         recorder.flush()
     assert recorder.dropped == 1
+    assert not_recorded() == before + 1
+
+
+def test_recorder_that_cannot_hold_more_counts_what_it_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "PENDING_BYTES", 60)
+    recorder = Recorder(tmp_path, "kraken", DataClock(NOW))
+    before = not_recorded()
+    for number in range(5):
+        recorder.record(NOW + number, b"x" * 20)
+    recorder.close()
+    assert [frame.receive_time - NOW for frame in read_frames(recorder.paths[0])] == [0, 1]
+    assert recorder.dropped == 3
+    assert not_recorded() == before + 3
 
 
 def _record(folder: Path, frames: int, first: int = 1, at: int = NOW, step: int = 1000) -> Path:

@@ -12,6 +12,7 @@ from store_samples import letter, mood, trade
 
 from engine.clock import DataClock
 from engine.errors import StoreError
+from engine.metrics import REGISTRY
 from engine.store.spool import Batch, Spool, SpoolFull
 from engine.store.tables import content_token, table_named
 
@@ -101,7 +102,7 @@ def test_half_written_file_is_dropped_with_a_word(
 
 
 @pytest.mark.parametrize("keep", [0, 10, 200, -1])
-def test_truncated_file_is_dropped_with_a_word_and_the_next_is_read(
+def test_truncated_file_is_kept_beside_and_counted_and_the_next_is_read(
     spool: Spool, caplog: pytest.LogCaptureFixture, keep: int
 ) -> None:
     first, second = batch(spool, "trades", [trade(1)]), batch(spool, "trades", [trade(2)])
@@ -109,9 +110,20 @@ def test_truncated_file_is_dropped_with_a_word_and_the_next_is_read(
     spool.append(second)
     damaged = min(spool.folder.glob("*.arrow"))
     damaged.write_bytes(damaged.read_bytes()[:keep])
-    assert again(spool).first("trades") == second
+    left = damaged.read_bytes()
+    labels = {"stage": "store", "kind": "spool_damaged"}
+    before = REGISTRY.get_sample_value("engine_errors_total", labels) or 0.0
+    reader = again(spool)
+    assert reader.first("trades") == second
     assert f"{damaged} is damaged" in caplog.text
     assert not damaged.exists()
+    beside = damaged.with_name(damaged.name + ".damaged")
+    assert beside.read_bytes() == left
+    assert REGISTRY.get_sample_value("engine_errors_total", labels) == before + 1
+    caplog.clear()
+    fresh = again(reader)
+    assert f"{beside} could not be read: it stays there" in caplog.text
+    assert (fresh.batches, beside.exists()) == (1, True)
 
 
 def test_strange_files_stay_and_are_named(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:

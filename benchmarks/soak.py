@@ -18,6 +18,9 @@ on: the simulator's lateness is in it, which is not the engine's. ``written`` is
 receipt to the row in the store, in whole seconds rounded up (`trades.inserted_at` has no finer
 ones).
 
+The goal is for 5,000 events a second: it is said whether as many were received. Somewhat more are
+sent by default: of a simulator set to 5,000, 4,923 were received.
+
 In the end every stored trade is compared with the simulator's ledger. The exit code is 1 where a
 goal was missed.
 """
@@ -56,6 +59,8 @@ from engine.store.endpoint import StoreEndpoint, parse_store_url
 from engine.store.reader import Reader
 
 LAG_GOAL_MS = 250.0
+LAG_GOAL_RATE = 5000.0
+"""Events a second at which the lag has to be below that."""
 SETTLE_S = 5.0
 """What is younger at the end may still be on its way to the store."""
 
@@ -228,7 +233,7 @@ def soak(minutes: float, markets: Markets, events_per_second: float, folder: Pat
             kind: (after[kind] - before.get(kind, 0.0)) / (end - start) * NS_PER_S for kind in after
         }
         each = ", ".join(f"{rate:,.0f} {kind}" for kind, rate in sorted(rates.items()) if rate)
-        print(f"\n{sum(rates.values()):,.0f} events a second ({each})")
+        print(f"\n{sum(rates.values()):,.0f} events a second ({each}): {reached(rates)}")
         judged = start + round(WARM_UP_SHARE * (end - start))
         short += show_lag(venues, running.store, list(markets), judged, end)
         middle, worst = quantile(ticks, 0.5), quantile(ticks, 0.99)
@@ -239,6 +244,23 @@ def soak(minutes: float, markets: Markets, events_per_second: float, folder: Pat
         happened, wrong = differences(venues, running.store, markets, start, settled)
         print(f"{happened:,} trades in the ledger; markets that differ: {len(wrong)}")
     return short + wrong
+
+
+def reached(rates: Mapping[str, float]) -> str:
+    """Say whether what was received is as much as the lag's goal is set for.
+
+    Parameters
+    ----------
+    rates
+        Kind of event -> how many a second.
+    """
+    rate = sum(rates.values())
+    if rate >= LAG_GOAL_RATE:
+        return f"the {LAG_GOAL_RATE:,.0f} of the lag's goal are reached"
+    return (
+        f"{LAG_GOAL_RATE - rate:,.0f} fewer than the {LAG_GOAL_RATE:,.0f} of the lag's goal, which "
+        "this run does not show; give more --events"
+    )
 
 
 def show_memory(memory: Memory) -> list[str]:
@@ -347,7 +369,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the run")
     parser.add_argument("--instruments", type=int, default=1000, help="over all venues")
-    parser.add_argument("--events", type=float, default=5000.0, help="trades and quotes a second")
+    # Somewhat more than the goal's rate: set to 5,000, 4,923 were received.
+    parser.add_argument("--events", type=float, default=5200.0, help="trades and quotes a second")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
     print(describe_machine())

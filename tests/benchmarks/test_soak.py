@@ -8,7 +8,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from benchmarks.soak import lags
+from benchmarks.soak import lags, reached
 from benchmarks.soak_market import instruments, pace, quotes_per_second, simulator_config
 from benchmarks.steadiness import Memory, steadiness
 from engine.clock import NS_PER_S, parse_iso_utc
@@ -51,6 +51,13 @@ def test_memory_of_a_process_that_ended_is_refused() -> None:
         memory = Memory({ended: "store"})
         with pytest.raises(RuntimeError, match=r"store \(process \d+\) ended during the run"):
             memory.look(0.0)
+
+
+def test_rate_says_whether_the_lags_goal_is_shown() -> None:
+    assert reached({"trade": 3600.0, "top": 1400.0}) == "the 5,000 of the lag's goal are reached"
+    assert reached({"trade": 3600.0, "top": 1323.0}) == (
+        "77 fewer than the 5,000 of the lag's goal, which this run does not show; give more --events"
+    )
 
 
 def test_instruments_are_as_many_as_asked_for_and_of_every_venue() -> None:

@@ -32,7 +32,7 @@ from engine.domain.market import (
 )
 from engine.errors import FrameError, VenueError
 from engine.exchanges.base import Exchange, RestRequest
-from engine.exchanges.feeds import FeedLedger, channel_of
+from engine.exchanges.feeds import ANSWER_PATIENCE_NS, FeedLedger, channel_of
 from engine.exchanges.record_lines import ANSWER_BIT, same_target, target_of
 from engine.exchanges.recording import Recorder
 from engine.exchanges.sink import FeedEvent, StreamCounts
@@ -42,6 +42,9 @@ from engine.metrics import BAD_FRAMES, GAPS
 
 DEAD_LETTER_BYTES = 64 * 1024
 """How much of a bad frame is kept."""
+
+LOOK_NS = 2 * NS_PER_S
+"""How often of recorded time a replay looks for silent feeds, at the longest."""
 
 MOST_HELD = 100_000
 """Trades of a delisted instrument that wait for the word whether it is listed again."""
@@ -150,6 +153,9 @@ class Intake:
         self._clock = clock
         self._recorder = recorder
         self._stamped = stamped
+        self._stale_after_ns = config.stale_after_ms * NS_PER_MS
+        self._look_ns = min(LOOK_NS, self._stale_after_ns // 4)
+        self._next_look: int | None = None
         self._bad = 0
         self._delisted: dict[str, list[Trade]] = {}
         self._successors: dict[str, str] = {}
@@ -254,11 +260,28 @@ class Intake:
     def _replayed(self, line: Line, message: bytes) -> None:
         """Take one message of a replay: its receive time, then a frame or an answer."""
         self.position += 1
-        receive_time, frame = int.from_bytes(message[:STAMP_BYTES], "big"), message[STAMP_BYTES:]
-        if receive_time & ANSWER_BIT:
-            self._replayed_answer(line, frame, receive_time & ~ANSWER_BIT)
+        stamp, frame = int.from_bytes(message[:STAMP_BYTES], "big"), message[STAMP_BYTES:]
+        receive_time = stamp & ~ANSWER_BIT
+        self._look_up_to(receive_time)
+        if stamp & ANSWER_BIT:
+            self._replayed_answer(line, frame, receive_time)
         else:
             self._frame(line, receive_time, frame)
+
+    def _look_up_to(self, receive_time: int) -> None:
+        """Look for silent feeds at each fixed moment of recorded time before a message.
+
+        A look every so often of our own time would find other silences at another speed.
+        """
+        step, last = self._look_ns, self.last_receive
+        if self._next_look is None or last is None:
+            self.ledger.connected(receive_time)  # nothing was to come before
+        else:
+            # Behind this nothing more falls silent, however long the recording does.
+            end = min(receive_time, last + self._stale_after_ns + ANSWER_PATIENCE_NS + 2 * step)
+            for moment in range(self._next_look, end + 1, step):
+                self.ledger.check_stale(moment)  # a recording cannot be asked who traded
+        self._next_look = (receive_time // step + 1) * step
 
     def _frame(self, line: Line, receive_time: int, frame: bytes) -> None:
         self.last_receive = receive_time

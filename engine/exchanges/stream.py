@@ -572,11 +572,14 @@ class StreamLoop:
                     self._mender.renew_books(line, connection)
 
     async def _tick(self) -> None:
-        """Look for stale feeds and write recorded frames, from time to time."""
+        """Look for stale feeds and write recorded frames, from time to time.
+
+        For what is silent in a recording the intake looks, in the recording's time.
+        """
         pause = min(_FLUSH_S, self._config.stale_after_ms / 4000)
         while True:
             await asyncio.sleep(pause)
-            if self._is_up:
+            if self._is_up and not self._stamped:
                 for instrument in self._intake.check_stale():
                     if self._mender is not None:
                         self._mender.ask_about(instrument)

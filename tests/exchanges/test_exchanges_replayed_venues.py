@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from exchanges_fakes import QUICK, RememberingSink
+from exchanges_fakes import NOW, QUICK, RememberingSink, top_frame, trade_frame
 
-from engine.clock import DataClock, SystemClock
+from engine.clock import NS_PER_S, DataClock, SystemClock
 from engine.config import ExchangeConfig, SimulatorConfig
 from engine.domain.market import BookUpdate, Trade
 from engine.exchanges.recording_run import NullSink, RecordingRun
@@ -100,3 +102,51 @@ async def test_replay_of_any_venue_gives_the_same_events_every_time(
     assert kinds["Trade"] == len(trades)
     assert len(kinds) >= 3
     assert not any(isinstance(event, BookUpdate) for event in first.received)
+
+
+# Silence
+
+
+def _seconds(at: int | None) -> float | None:
+    return None if at is None else (at - NOW) / NS_PER_S
+
+
+@pytest.mark.parametrize("speed", ["max", 60.0, 1_000.0])
+async def test_replay_of_a_silence_gives_the_same_gaps_at_any_speed(
+    speed: float | Literal["max"], tmp_path: Path
+) -> None:
+    """Trades are silent from 1 s on, best prices from 30 s on, the whole recording then too."""
+    frames = [(0, trade_frame(1)), (1, trade_frame(2))]
+    frames += [(second, top_frame()) for second in range(5, 31, 5)]
+    frames += [(120, trade_frame(3)), (121, top_frame()), (1_000_000, top_frame())]
+    if speed != "max":
+        frames.pop()  # eleven days
+    lines = "".join(f"{NOW + at * NS_PER_S} {frame}\n" for at, frame in frames)
+    (tmp_path / "silence.gz").write_bytes(gzip.compress(lines.encode()))
+    server = ReplayServer(inspect_recordings([tmp_path]), speed)
+    url = (await server.start())["binance"]
+    sink, adapter = RememberingSink(), server.adapter("binance")
+    config = ExchangeConfig.model_validate({"channels": ["trades", "book_top"]})
+    loop = StreamLoop(
+        adapter, url, ["BTC-USDT"], config, QUICK, DataClock(NOW), sink, stamped=True
+    )  # fmt: skip
+    await asyncio.wait_for(loop.run(), 60)
+    await server.stop()
+    told = [
+        (gap.channel, gap.cause, _seconds(gap.opened_at), _seconds(gap.to_time), gap.how)
+        for gap in sink.gaps
+    ]
+    # The recording begins at an odd second, and it is looked every two: at the even ones. All
+    # its trades bear one time of the venue's.
+    assert told[:4] == [
+        ("trades", "stale", 63, None, ""),
+        ("book_top", "stale", 91, None, ""),
+        ("trades", "stale", 63, 0.342, "nothing missed"),
+        ("book_top", "stale", 91, 121, "resumed"),
+    ]
+    later = [
+        ("trades", "stale", 181, None, ""),
+        ("book_top", "stale", 183, None, ""),
+        ("book_top", "stale", 183, 1_000_000, "resumed"),
+    ]
+    assert told[4:] == (later if speed == "max" else [])

@@ -14,6 +14,7 @@ import msgspec
 from engine.clock import NS_PER_S
 from engine.domain.instrument import Market
 from engine.domain.market import Gap, GapCause
+from engine.exchanges.repair import LATER_S, ROUND_PAUSES_S
 from engine.store.client import Store
 from engine.store.completeness import LATEST, Selection, edge_holes, find_gaps
 from engine.store.trade_ids import Hole, TradeCounts, count_trades, find_holes, neighbours
@@ -22,6 +23,10 @@ _MARK = ":backfill:"
 
 TAIL_NS = 120 * NS_PER_S
 """A stretch this short up to now belongs to the engine that streams the market."""
+
+REPAIR_NS = round((sum(ROUND_PAUSES_S) + LATER_S) * NS_PER_S)
+"""What ended or was found so lately, the engine that streams the market is fetching itself: through
+its rounds, and once more behind them. Two that fetch the same may both store it."""
 
 
 def lacking(
@@ -40,8 +45,8 @@ def lacking(
     now
         UTC nanoseconds.
     live
-        Whether an engine may be streaming the market: gaps that last, and the last minutes up to
-        now, are its own to close.
+        Whether an engine may be streaming the market: gaps that last, those that it is still
+        fetching (`REPAIR_NS`), and the last minutes up to now are its own to close.
 
     Returns
     -------
@@ -56,23 +61,24 @@ def lacking(
         if gap.channel == "trades"
     ]
     told = [gap for gap in gaps if gap.repaired_at is None or _MARK in gap.gap_id]
-    open_gaps = [
+    open_gaps = [gap for gap in gaps if gap.repaired_at is None]
+    found = [
         gap
-        for gap in gaps
-        if gap.repaired_at is None
-        and not (live and gap.to_time is None)
+        for gap in open_gaps
+        if not (live and _is_the_streams(gap, now))
         # No trade follows to show that all before it came: only a stream can prove these.
         and gap.cause != "delisting"
     ]
     held = count_trades(store, market, 0, LATEST)
-    found = [*open_gaps, *_ends(market, held, told, start, end, now, live=live)]
+    found += _ends(market, held, told, start, end, now, live=live)
     inside = count_trades(store, market, start, end)
     holes, _ = find_holes(store, market, inside, start, end)
-    found += [_of_hole(market, hole, now) for hole in holes if not _is_told(hole, open_gaps)]
+    found += [_of_hole(market, hole, now) for hole in _untold(holes, open_gaps, now, live=live)]
     beside = neighbours(store, *market, start, end).get(market)
     edges = edge_holes(store, market, beside, start, end)
     found += [
-        _of_edge(market, hole, start, end, now) for hole in edges if not _is_told(hole, open_gaps)
+        _of_edge(market, hole, start, end, now)
+        for hole in _untold(edges, open_gaps, now, live=live)
     ]
     return sorted(found, key=lambda gap: (gap.from_time, gap.gap_id))
 
@@ -143,6 +149,26 @@ def _of_edge(market: Market, hole: Hole, start: int, end: int, now: int) -> Gap:
     """Return what of a hole across an edge of a range may lie in it: known by its times only."""
     low, high = min(hole.from_time, hole.to_time), max(hole.from_time, hole.to_time)
     return _gap(market, "restart", max(start, low), min(end, high), now)
+
+
+def _is_the_streams(gap: Gap, now: int) -> bool:
+    """Whether a gap is the stream's to close: it lasts, or is being fetched by it.
+
+    What another backfill began is nobody's: a stream takes it up at its own start only.
+    """
+    if gap.to_time is None:
+        return True
+    return _MARK not in gap.gap_id and now - max(gap.opened_at, gap.to_time) < REPAIR_NS
+
+
+def _untold(holes: Sequence[Hole], gaps: Sequence[Gap], now: int, *, live: bool) -> list[Hole]:
+    """Return the holes that no open gap tells of, or will in a moment where a stream runs."""
+    return [
+        hole
+        for hole in holes
+        if not _is_told(hole, gaps)
+        and not (live and now - max(hole.from_time, hole.to_time) < REPAIR_NS)
+    ]
 
 
 def _is_told(hole: Hole, gaps: Sequence[Gap]) -> bool:

@@ -56,7 +56,8 @@ def test_memory_of_a_process_that_ended_is_refused() -> None:
 def test_rate_says_whether_the_lags_goal_is_shown() -> None:
     assert reached({"trade": 3600.0, "top": 1400.0}) == "the 5,000 of the lag's goal are reached"
     assert reached({"trade": 3600.0, "top": 1323.0}) == (
-        "77 fewer than the 5,000 of the lag's goal, which this run does not show; give more --events"
+        "77 fewer than the 5,000 of the lag's goal, which this run does not show; "
+        "give more --events"
     )
 
 

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 
 from engine.backfill.ccxt_venue import CcxtVenue
 from engine.backfill.run import BackfillConfig, BackfillResult, Step, backfill
-from engine.backfill.stretches import lacking
+from engine.backfill.stretches import REPAIR_NS, lacking
 from engine.backfill.venue import OwnVenue
 from engine.bus.client import Bus
 from engine.clock import NS_PER_S, DataClock, parse_iso_utc
@@ -249,6 +249,44 @@ async def test_lacking_beside_a_running_engine_leaves_its_own_gaps_to_it(
     (head,) = lacking(store, market, first - MINUTE, NOW, NOW, live=True)
     assert (head.cause, head.from_time, head.to_time) == ("start", first - MINUTE, first)
     assert head.to_sequence == trades[0].sequence - 1
+
+
+async def test_lacking_beside_a_running_engine_leaves_gaps_that_it_is_fetching_to_it(
+    store: Store, world: World
+) -> None:
+    market = market_of("binance")
+    trades = world.truth(market, NOW - 900 * NS_PER_S, NOW)
+    store.insert("trades", [*trades[:20], *trades[30:]])
+    first, low, high = trades[0].exchange_time, trades[19].exchange_time, trades[30].exchange_time
+    ended = msgspec.structs.replace(
+        a_gap(market, low, high), gap_id="ended",
+        from_sequence=trades[20].sequence, to_sequence=trades[29].sequence,
+    )  # fmt: skip
+    patience = round(331.5 * NS_PER_S)
+    assert patience == REPAIR_NS
+
+    def found(now: int, *, live: bool = True) -> list[str]:
+        return [gap.gap_id for gap in lacking(store, market, first, high + 1, now, live=live)]
+
+    # Its ids are missing before the stream has written the gap down.
+    hole = f"{market}:trades:backfill:{low}:{high}:{trades[20].sequence}"
+    assert found(high + patience - 1) == []
+    assert found(high + patience) == [hole]
+    store.insert("feed_gaps", [ended])
+    assert found(high + patience - 1) == []
+    assert found(high + patience - 1, live=False) == ["ended"]
+    assert found(high + patience) == ["ended"]
+    # One that was found long after is fetched from then on.
+    late = msgspec.structs.replace(ended, opened_at=high + 2 * patience)
+    store.command("TRUNCATE TABLE feed_gaps")
+    store.insert("feed_gaps", [late])
+    assert found(high + 3 * patience - 1) == []
+    assert found(high + 3 * patience) == ["ended"]
+    # What a backfill left that was killed goes on at once.
+    left = msgspec.structs.replace(late, gap_id="x:backfill:1:2", opened_at=high)
+    store.command("TRUNCATE TABLE feed_gaps")
+    store.insert("feed_gaps", [left])
+    assert found(high + 1) == ["x:backfill:1:2"]
 
 
 async def test_lacking_leaves_the_last_trades_before_a_delisting_to_the_stream(

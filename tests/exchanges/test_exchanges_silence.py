@@ -282,6 +282,33 @@ def test_best_prices_silent_for_long_are_deaf_while_trades_flow() -> None:
     assert not ledger.has_deaf(T0 + 701 * S), "they were asked for anew"
 
 
+@pytest.mark.parametrize(("seconds", "is_renewed"), [(600, False), (601, True)])
+def test_deaf_best_prices_have_their_subscription_renewed(seconds: int, is_renewed: bool) -> None:
+    ledger, adapter = watched(can_repair=True), exchange("kraken")
+    adapter.track([BTC])
+    clock, config = DataClock(T0 + seconds * S), ExchangeConfig(channels=("trades", "book_top"))
+    intake = Intake(adapter, [BTC], config, clock, ledger, None, stamped=False)
+    ledger.accept(trade(8, T0 + 580 * S))
+    assert intake.check_stale() == []
+    assert intake.unsubscribed.is_set() == is_renewed
+
+
+def test_deaf_feed_has_its_subscription_renewed_and_a_quiet_one_has_not() -> None:
+    adapter = exchange("binance")
+    adapter.track([BTC])
+    config = ExchangeConfig(channels=("trades",))
+    for newest, is_renewed in ((None, False), (trade(9, T0 + 42 * S), True)):
+        ledger, clock = silent(), DataClock(T0 + 62 * S)
+        intake = Intake(adapter, [BTC], config, clock, ledger, None, stamped=False)
+        assert intake.check_stale() == [BTC]
+        intake.is_stale(BTC, newest)
+        assert intake.unsubscribed.is_set() == is_renewed
+        intake.is_stale(BTC, newest)
+        assert len([each for each in intake.notes if isinstance(each, Gap)]) == (
+            3 if is_renewed else 1
+        )
+
+
 def test_channel_that_never_came_is_not_deaf() -> None:
     ledger = FeedLedger("bybit", [BTC], ["trades", "perpetual"], stale_after_ns=60 * S, now=T0)
     ledger.accept(trade(8, T0 + 700 * S))

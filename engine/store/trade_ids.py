@@ -26,6 +26,10 @@ IDS_AT_ONCE = 4_000_000
 MOST_HOLES = 10_000
 """Holes listed of a market; further ones are only counted."""
 
+NEAR_NS = 86_400 * 1_000_000_000
+"""How far from a range the trades beside it are looked for first: to look everywhere takes long."""
+_LAST = 2**63 - 1
+
 _THESE = (
     "exchange = {exchange:String} AND instrument = {instrument:String} "
     "AND exchange_time >= fromUnixTimestamp64Nano({start:Int64}) "
@@ -105,14 +109,33 @@ class Neighbours:
 def neighbours(
     store: Store, exchange: str, instrument: str, start: int, end: int
 ) -> dict[Market, Neighbours]:
-    """Look at what lies beside ``[start, end)``, of every market at once; empty texts match all."""
+    """Look at what lies beside ``[start, end)``, of every market at once; empty texts match all.
+
+    Looked for within `NEAR_NS` first; of markets that have no trade so near, everywhere.
+    """
+    wanted = markets(store, exchange, instrument)
+    near = _beside(store, wanted, start, end, max(0, start - NEAR_NS), min(_LAST, end + NEAR_NS))
+    needed = [key for key, is_open in (("earlier", start > 0), ("later", end < _LAST)) if is_open]
+    alone = [m for m in wanted if not all(near.get(m, {}).get(key) for key in needed)]
+    if alone:
+        near |= _beside(store, alone, start, end, 0, _LAST)
+    return {
+        market: Neighbours(straddles=min(row.pop("earlier"), row.pop("later")) > 0, **row)
+        for market, row in near.items()
+    }
+
+
+def _beside(
+    store: Store, wanted: Sequence[Market], start: int, end: int, low: int, high: int
+) -> dict[Market, dict[str, Any]]:
+    """Count what some markets have in ``[start, end)``, and beside it in ``[low, high]``."""
     found = store.query_arrow(
         "WITH fromUnixTimestamp64Nano({start:Int64}) AS start, "
         "fromUnixTimestamp64Nano({end:Int64}) AS end, "
         "exchange_time < start AS is_before, exchange_time >= end AS is_after, "
         "NOT is_before AND NOT is_after AS is_inside, sequence > 0 AS counts "
         "SELECT exchange, instrument, countIf(is_inside) AS inside, "
-        "countIf(is_before) > 0 AND countIf(is_after) > 0 AS straddles, "
+        "countIf(is_before) AS earlier, countIf(is_after) AS later, "
         "maxIf(sequence, is_before) AS before, "
         "argMaxIf(exchange_time, sequence, is_before AND counts) AS before_time, "
         "minIf(sequence, is_inside AND counts) AS low, "
@@ -121,17 +144,21 @@ def neighbours(
         "argMaxIf(exchange_time, sequence, is_inside AND counts) AS high_time, "
         "minIf(sequence, is_after AND counts) AS after, "
         "argMinIf(exchange_time, sequence, is_after AND counts) AS after_time "
-        "FROM trades WHERE ({exchange:String} = '' OR exchange = {exchange:String}) "
-        "AND ({instrument:String} = '' OR instrument = {instrument:String}) "
-        "GROUP BY exchange, instrument",
-        {"exchange": exchange, "instrument": instrument, "start": start, "end": end},
+        "FROM trades WHERE exchange IN {exchanges:Array(String)} "
+        "AND instrument IN {instruments:Array(String)} "
+        "AND exchange_time BETWEEN fromUnixTimestamp64Nano({from:Int64}) "
+        "AND fromUnixTimestamp64Nano({to:Int64}) GROUP BY exchange, instrument",
+        {
+            "exchanges": sorted({market.exchange for market in wanted}),
+            "instruments": sorted({market.instrument for market in wanted}),
+            "start": start,
+            "end": end,
+            "from": low,
+            "to": high,
+        },
     )
-    return {
-        Market(row.pop("exchange"), row.pop("instrument")): Neighbours(
-            **{**row, "straddles": bool(row["straddles"])}
-        )
-        for row in _as_rows(found)
-    }
+    rows = {Market(row.pop("exchange"), row.pop("instrument")): row for row in _as_rows(found)}
+    return {market: rows[market] for market in wanted if market in rows}
 
 
 def find_edge_holes(

@@ -29,7 +29,7 @@ from engine.store.completeness import (
     verify,
 )
 from engine.store.recompute import recompute
-from engine.store.trade_ids import Hole, count_trades, find_holes
+from engine.store.trade_ids import Hole, Neighbours, count_trades, find_holes, neighbours
 
 BTC = Market("binance", "BTC-USDT")
 MINUTE = 60 * NS_PER_S
@@ -376,7 +376,30 @@ def test_verify_many_markets_are_chosen_with_one_look_at_the_trades(
     monkeypatch.setattr(store, "query_arrow", counting)
     found = _selected(store, Selection(start=TRADES[1].exchange_time, end=TRADES[9].exchange_time))
     assert [market.instrument for market in found] == sorted(names)
-    assert len([sql for sql in asked if "FROM trades" in sql]) == 1
+    # Which there are, and what lies beside the range.
+    assert len([sql for sql in asked if "FROM trades" in sql]) == 2
+
+
+def test_neighbours_far_from_the_range_are_found_as_well(store: Store) -> None:
+    near, far, ended = (Market("binance", f"{name}-USDT") for name in ("NEAR", "FAR", "ENDED"))
+
+    def moved(market: Market, number: int, days: int) -> Trade:
+        one = at(number, 0, instrument=market.instrument)
+        return msgspec.structs.replace(one, exchange_time=one.exchange_time + days * DAY)
+
+    store.insert("trades", [moved(near, 1, -60), moved(near, 2, 0), moved(near, 3, 1)])
+    store.insert("trades", [moved(far, 1, -60), moved(far, 5, 0), moved(far, 9, 40)])
+    store.insert("trades", [moved(ended, 1, -60), moved(ended, 2, -50)])
+    found = neighbours(store, "", "", T0 - NS_PER_S, T0 + NS_PER_S)
+    assert found == {
+        near: Neighbours(1, True, 1, T0 - 60 * DAY, 2, T0, 2, T0, 3, T0 + DAY),
+        far: Neighbours(1, True, 1, T0 - 60 * DAY, 5, T0, 5, T0, 9, T0 + 40 * DAY),
+        ended: Neighbours(0, False, 2, T0 - 50 * DAY, 0, 0, 0, 0, 0, 0),
+    }
+    # Without an end, nothing is looked for behind it.
+    assert neighbours(store, "binance", "FAR-USDT", T0 - NS_PER_S, 2**63 - 1) == {
+        far: Neighbours(2, False, 1, T0 - 60 * DAY, 5, T0, 9, T0 + 40 * DAY, 0, 0)
+    }
 
 
 def test_verify_market_with_gaps_and_no_trades_is_not_complete(store: Store) -> None:

@@ -111,9 +111,12 @@ def rank(
     )
 
 
+MODEL_PREFIX = "linear-"
+
+
 def model_name(weights: Weights) -> str:
     """Return the name that signals made with these weights carry."""
-    return f"linear-{weights.name}"
+    return f"{MODEL_PREFIX}{weights.name}"
 
 
 def direction_of(score: float, neutral_band: float) -> Direction:

@@ -10,9 +10,12 @@ from engine.domain.market import Gap
 from engine.domain.sentiment import SentimentAggregate, Window
 from engine.domain.signal import Signal
 from engine.domain.timeframe import Timeframe
+from engine.errors import ConfigError
 from engine.features.catalogue import FEATURE_NAMES
 from engine.features.warm_up import WARM_UP_BARS
 from engine.signals.factors import SENTIMENT, sentiment_value
+from engine.signals.ranker import MODEL_PREFIX
+from engine.signals.weights import load_weights
 from engine.store.client import Store
 from engine.store.lineage import Origin, one_row, stored_rows, writer_of
 from engine.store.toward import toward
@@ -21,6 +24,8 @@ MOST_TEXTS = 20
 """Texts that are listed; all are counted."""
 
 MOST_GAPS = 20
+
+MOST_MARKETS = 100
 
 CANDLE_JOBS = ("import_candles", "build_candles")
 
@@ -78,7 +83,39 @@ class _SignalTrail:
                 "model": signal.model,
                 "feature_version": signal.feature_version,
             },
-            (self._features(), self._sentiment(), self._gaps()),
+            (self._features(), self._sentiment(), self._weights(), self._gaps()),
+        )
+
+    def _weights(self) -> Origin:
+        """Return what the factors' weights were measured on."""
+        name = self._signal.model.removeprefix(MODEL_PREFIX)
+        try:
+            weights = load_weights(name)
+        except ConfigError:
+            return Origin("weights", {"name": name, "file": "not one of this version's"})
+        data = weights.data
+        return Origin(
+            "weights",
+            {
+                "name": name,
+                "timeframe": weights.timeframe,
+                "horizon_bars": weights.horizon_bars,
+                "feature_version": weights.feature_version,
+                "out_of_sample_ic": weights.out_of_sample_ic,
+            },
+            (
+                Origin(
+                    f"candles of {data.file}",
+                    {
+                        "sha256": data.sha256,
+                        "rows": data.rows,
+                        "instruments": data.instruments,
+                        "from": data.start,
+                        "to": data.end,
+                        "out_of_sample_from": data.split,
+                    },
+                ),
+            ),
         )
 
     def _features(self) -> Origin:
@@ -101,7 +138,6 @@ class _SignalTrail:
             "close": row["close"],
             "feature_version": row["version"],
             "values": f"{row['present']} of {len(FEATURE_NAMES)}",
-            "markets_of_that_bar": self._markets_of_the_bar(),
         }
         if row["version"] != self._signal.feature_version:
             facts["changed"] = "written again since, by another version of the catalogue"
@@ -109,15 +145,45 @@ class _SignalTrail:
             facts["changed"] = "written again since, with another close"
         writer = writer_of(self._store, ("build_features",), row["inserted_at"], self._unit)
         written = writer or Origin("live", {"written_at": iso_utc(row["inserted_at"])})
-        return Origin("features", facts, (written, self._candles()))
+        books = [book for book in (self._book(),) if book is not None]
+        return Origin("features", facts, (written, self._candles(), *books, self._universe()))
 
-    def _markets_of_the_bar(self) -> int:
-        counted = self._store.command(
-            "SELECT count() FROM features FINAL WHERE timeframe = {timeframe:String} "
-            "AND open_time = fromUnixTimestamp64Nano({opened:Int64})",
-            {"timeframe": self._signal.timeframe, "opened": self._opened},
+    def _book(self) -> Origin | None:
+        """Return the snapshot that the features of the book are of, if it is stored."""
+        found = one_row(
+            self._store,
+            "SELECT as_of, receive_time, sequence, spread_bps, imbalance, microprice "
+            f"FROM book_snapshots FINAL WHERE {_MARKET} "
+            "AND as_of > fromUnixTimestamp64Nano({opened:Int64}) "
+            "AND as_of <= fromUnixTimestamp64Nano({closed:Int64}) ORDER BY as_of DESC LIMIT 1",
+            exchange=self._signal.exchange,
+            instrument=self._signal.instrument,
+            opened=self._opened,
+            closed=self._closed,
         )
-        return int(counted)
+        if not found:
+            return None
+        times = {name: iso_utc(found.pop(name)) for name in ("as_of", "receive_time")}
+        return Origin("book at the end of the bar", times | found)
+
+    def _universe(self) -> Origin:
+        """Return the rows that this one was ranked and measured among."""
+        found = self._store.query_arrow(
+            "SELECT exchange, instrument, close, toUnixTimestamp64Nano(available_at) AS available "
+            "FROM features FINAL WHERE timeframe = {timeframe:String} "
+            "AND open_time = fromUnixTimestamp64Nano({opened:Int64}) ORDER BY exchange, instrument",
+            {"timeframe": self._signal.timeframe, "opened": self._opened},
+        ).to_pylist()
+        listed = [
+            Origin(
+                f"{row['exchange']}:{row['instrument']}",
+                {"close": row["close"], "available_at": iso_utc(row["available"])},
+            )
+            for row in found[:MOST_MARKETS]
+        ]
+        if len(found) > MOST_MARKETS:
+            listed.append(Origin(f"{len(found) - MOST_MARKETS} more markets"))
+        return Origin("rows of that bar, for ranks and scores", {"markets": len(found)}, listed)
 
     def _candles(self) -> Origin:
         found = one_row(

@@ -17,7 +17,7 @@ from engine.config import RetentionConfig
 from engine.domain.dataset import Dataset
 from engine.domain.features import FeatureRow
 from engine.domain.job import JobBlock, JobRun
-from engine.domain.market import Candle, Gap, Trade
+from engine.domain.market import BookSnapshot, Candle, Gap, Trade
 from engine.domain.sentiment import SentimentAggregate, SentimentScore, TargetScore
 from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import TextItem
@@ -36,7 +36,7 @@ MARKET = ("binance", "BTC-USDT")
 AGGREGATE = SentimentAggregate("BTC-USDT", "1d", CLOSED, 0.5, 0.1, 2, 0, 0, 1.5, "lexicon-1")
 
 
-def signal(name: str, sentiment: float | None, hour: int = 0) -> Signal:
+def signal(name: str, sentiment: float | None, hour: int = 0, model: str = "linear-1") -> Signal:
     used = Contribution("sentiment", sentiment, 1.0, 0.2, 0.1)
     return Signal(
         signal_id=name, exchange="binance", instrument="BTC-USDT", timeframe="1h", as_of=CLOSED,
@@ -44,7 +44,7 @@ def signal(name: str, sentiment: float | None, hour: int = 0) -> Signal:
         confidence_parts=Confidence(1.0, 1.0, 1.0, 1.0, 1.0), horizon="24h",
         expires_at=CLOSED + 24 * HOUR, reference_price=101.0, contributions=(used,),
         rationale=(), coverage=Coverage(1, 1, (), True, 0.0, True), data_age_ms=1,
-        bar_open_time=T0 + hour * HOUR, is_closed_bar=True, model="linear-1",
+        bar_open_time=T0 + hour * HOUR, is_closed_bar=True, model=model,
         feature_version=FEATURE_VERSION,
     )  # fmt: skip
 
@@ -70,11 +70,18 @@ def text(number: int, available_at: int) -> TextItem:
     )  # fmt: skip
 
 
-def features(hour: int) -> FeatureRow:
+def book(number: int) -> BookSnapshot:
+    at = T0 + number * HOUR // 2
+    return BookSnapshot(
+        *MARKET, (100.0,), (1.0,), (102.0,), (1.0,), 198.0, 0.0, 101.0, number, 1, at, at, at
+    )
+
+
+def features(hour: int, instrument: str = "BTC-USDT") -> FeatureRow:
     opened = T0 + hour * HOUR
     missing = float("nan")
     return FeatureRow(
-        *MARKET, timeframe="1h", open_time=opened, close_time=opened + HOUR,
+        "binance", instrument, timeframe="1h", open_time=opened, close_time=opened + HOUR,
         available_at=opened + HOUR, close=101.0,
         values=tuple(missing if index < 3 else 1.0 for index in range(len(FEATURE_NAMES))),
         version=FEATURE_VERSION, is_closed=True, last_receive_time=CLOSED,
@@ -99,8 +106,13 @@ def now_of(store: Store) -> int:
 
 def fill(store: Store) -> None:
     store.insert(
-        "signals", [signal("by-live", None, -2), signal("by-text", sentiment_value(AGGREGATE))]
+        "signals",
+        [
+            signal("by-live", None, -2, model="linear-spot_1h_2021_2023"),
+            signal("by-text", sentiment_value(AGGREGATE)),
+        ],
     )
+    store.insert("book_snapshots", [book(number) for number in (0, 1, 2, 3)])
     store.insert("candles", [candle(hour) for hour in (-300, -3, -2, 0)])
     store.insert("trades", [trade(number) for number in (7, 8, 9, 70)])
     store.insert("texts", [text(1, T0), text(2, CLOSED - 24 * HOUR), text(3, CLOSED + 1)])
@@ -119,7 +131,7 @@ def fill(store: Store) -> None:
     ])  # fmt: skip
     began = now_of(store)
     store.insert("job_runs", [run("features-run", "build_features", began)])
-    store.insert("features", [features(0)])
+    store.insert("features", [features(0), features(0, "ETH-USDT")])
     written = now_of(store)
     store.insert("job_blocks", [
         block("features-run", "build_features", "1h 2026-01", written),
@@ -175,7 +187,6 @@ def test_signal_leads_to_its_feature_row_and_the_run_that_wrote_it(home: Embedde
         "close": 101.0,
         "feature_version": FEATURE_VERSION,
         "values": f"{len(FEATURE_NAMES) - 3} of {len(FEATURE_NAMES)}",
-        "markets_of_that_bar": 1,
     }
     assert parts(row)["run features-run"]["facts"]["unit"] == "1h 2026-01"
     assert parts(row)["run features-run"]["facts"]["code_version"] == "0.1.0+abc"
@@ -225,7 +236,31 @@ def test_signal_leads_to_the_gaps_over_its_time(home: EmbeddedStore) -> None:
 
 def test_row_that_no_run_wrote_was_written_live(home: EmbeddedStore) -> None:
     row = parts(told(home, "by-live"))["features"]
-    assert list(parts(row)) == ["live", "candles of its segment and the warm-up"]
+    assert list(parts(row)) == [
+        "live", "candles of its segment and the warm-up", "rows of that bar, for ranks and scores",
+    ]  # fmt: skip
+
+
+def test_signal_leads_to_the_rows_it_was_ranked_among_and_its_book(home: EmbeddedStore) -> None:
+    row = parts(told(home, "by-text"))["features"]
+    among = parts(row)["rows of that bar, for ranks and scores"]
+    assert among["facts"] == {"markets": 2}
+    assert {name: one["facts"]["close"] for name, one in parts(among).items()} == {
+        "binance:BTC-USDT": 101.0,
+        "binance:ETH-USDT": 101.0,
+    }
+    book = parts(row)["book at the end of the bar"]["facts"]
+    assert (book["as_of"], book["sequence"]) == (iso_utc(CLOSED), 2), "the last of the bar"
+
+
+def test_signal_leads_to_what_its_weights_were_measured_on(home: EmbeddedStore) -> None:
+    weights = parts(told(home, "by-live"))["weights"]
+    assert weights["facts"]["name"] == "spot_1h_2021_2023"
+    (data,) = weights["origins"]
+    assert data["title"] == "candles of binance_spot_1h_60sym_2021_2023.parquet"
+    assert len(data["facts"]["sha256"]) == 64
+    other = parts(told(home, "by-text"))["weights"]
+    assert other["facts"] == {"name": "1", "file": "not one of this version's"}
 
 
 def test_dataset_leads_to_the_runs_of_its_months(home: EmbeddedStore) -> None:

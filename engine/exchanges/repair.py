@@ -491,7 +491,8 @@ class Mender:
             self._intake.answered_book(line, instrument, body)
         except (VenueError, FrameError) as error:
             ERRORS.labels("repair", self._exchange.name).inc()
-            _LOGGER.warning("%s: no book of %s: %s", self._exchange.name, instrument, error)
+            intake, name = self._intake, self._exchange.name
+            intake.once.warn("snapshot", f"{name}: no book of {instrument}: {error}")
             await asyncio.sleep(ROUND_PAUSES_S[-1] / 4)
         # Not live yet where it failed, or was older than what waits.
         if instrument not in line.keeper.live:

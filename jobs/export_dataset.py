@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +30,7 @@ from engine.datasets.columns import dataset_schema
 from engine.datasets.folder import DatasetFolder
 from engine.datasets.manifest import dataset_row, manifest_of
 from engine.datasets.request import DatasetRequest
-from engine.domain.quality import QualityTable
+from engine.domain.sentiment import Window
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError
 from engine.job_request import AGAIN
@@ -105,19 +106,21 @@ def _judged(run: Run, request: DatasetRequest, parts: Sequence[BarRange]) -> Ver
     ConfigError
         Where it fails, unless that is overruled.
     """
-    tables: tuple[QualityTable, ...] = (
-        ("candles", "texts") if request.sentiment_model else ("candles",)
-    )
     scope = Scope(
         max(request.begin, parts[0].begin),
         min(request.end, parts[-1].end),
         request.watermark,
-        tables=tables,
+        tables=("candles",),
         exchange=request.exchange or None,
         instruments=request.instruments,
         timeframes=(Timeframe(request.timeframe),),
     )
     verdict = gate(run.store, run.config.quality, scope)
+    if request.sentiment_model:
+        # The first bar's aggregate is made of texts from a window before it.
+        reach = Window(request.sentiment_window).ns
+        texts = replace(scope, start=max(0, scope.start - reach), tables=("texts",))
+        verdict += gate(run.store, run.config.quality, texts)
     run.note("quality", f"{'passed' if verdict.passed else 'failed'}, score {verdict.score:.3f}")
     if not verdict.passed and not run.section.force:
         problems = verdict.problems

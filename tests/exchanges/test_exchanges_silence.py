@@ -505,7 +505,9 @@ async def watching(
     name: str, trades_per_second: float, stale_after_ms: int
 ) -> AsyncIterator[Watched]:
     instrument, clock = MARKETS[name], SystemClock()
-    config = SimulatorConfig(trades_per_second=trades_per_second)
+    # Fewer people trade on some: there it takes more trades a second for one to come soon.
+    rate = trades_per_second * (5.0 if name in ("coinbase", "kraken", "okx") else 1.0)
+    config = SimulatorConfig(trades_per_second=rate)
     venues = SimulatedVenues(config, clock, {name: [instrument]})
     ws_url, rest_url = (await venues.start()).exchanges[name]
     adapter, sink = exchange(name), RememberingSink()
@@ -582,8 +584,7 @@ async def test_stream_that_a_venue_forgot_is_repaired_and_subscribed_again(
     monkeypatch.setattr(renewal, "FIRST_S", 0.5)
     monkeypatch.setattr(stream, "MIN_OVERLAP_S", 0.2)
     renewals = RENEWALS.labels(name)._value.get()
-    rate = 500.0 if name in ("coinbase", "kraken", "okx") else 100.0
-    async with watching(name, rate, 1_500) as it:
+    async with watching(name, 100.0, 1_500) as it:
         await it.sink.until(lambda: len(it.sink.ids) >= 3 and not it.sink.open_gaps)
         assert it.venues.deafen(name, MARKETS[name]) == 1
         # Without the venue's help: it sends nothing, and closes nothing.
@@ -611,9 +612,7 @@ async def test_stream_whose_trades_do_not_arrive_is_stale_and_gets_them_all(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repair, "ROUND_PAUSES_S", (0.1,) * 20)
-    # Fewer people trade on these.
-    rate = 500.0 if name in ("coinbase", "kraken", "okx") else 100.0
-    async with watching(name, rate, 2_500) as it:
+    async with watching(name, 100.0, 2_500) as it:
         await it.sink.until(lambda: len(it.sink.ids) >= 3 and not it.sink.open_gaps)
         # Longer than it takes, where nobody trades in its first seconds either.
         it.venues.stall(name, 50.0)
@@ -624,9 +623,11 @@ async def test_stream_whose_trades_do_not_arrive_is_stale_and_gets_them_all(
         trades = [each for each in it.sink.received if isinstance(each, Trade)]
         first, last = trades[0].exchange_time, max(each.exchange_time for each in trades)
         truth = it.venues.ledger(name, MARKETS[name], first, last)
-    *_, closed = (gap for gap in it.sink.gaps if gap.cause == "stale" and gap.repaired_at)
-    assert closed.how.startswith("fetched ")
+    # What is cut off, and what lasted behind it: in that maybe nobody traded.
+    closed = [gap for gap in it.sink.gaps if gap.cause == "stale" and gap.repaired_at]
+    assert any(gap.how.startswith("fetched ") for gap in closed)
     assert {each.trade_id for each in trades} >= {each.trade_id for each in truth}
     # Of those about the start some may come twice, over the stream late: the store takes one.
-    since = Counter(each.trade_id for each in trades if each.exchange_time > closed.from_time)
+    began = min(gap.from_time for gap in closed)
+    since = Counter(each.trade_id for each in trades if each.exchange_time > began)
     assert set(since.values()) == {1}

@@ -20,7 +20,7 @@ from engine.domain.instrument import Market
 from engine.domain.market import Candle, Listing, PerpetualTick
 from engine.domain.outcome import BarOutcome
 from engine.domain.sentiment import SentimentAggregate
-from engine.domain.text import MarketMood
+from engine.domain.text import MarketMood, TextItem
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError, StoreError
 from engine.features.catalogue import FEATURE_NAMES, FEATURE_VERSION, feature_columns
@@ -114,7 +114,7 @@ def fill(store: Store) -> None:
 
 TABLES = (
     "candles", "features", "outcomes", "sentiment_aggregates", "market_mood", "perpetuals",
-    "instruments", "datasets", "job_blocks", "job_runs",
+    "instruments", "datasets", "job_blocks", "job_runs", "texts",
 )  # fmt: skip
 
 
@@ -330,6 +330,19 @@ def test_quality_gate_that_fails_refuses_and_writes_nothing(
     with pytest.raises(ConfigError, match=r"quality gate fails: .*--set force=true"):
         export_dataset.main(strict)
     assert not (tmp_path / "dataset").exists()
+
+
+def test_quality_gate_reads_the_texts_that_the_first_aggregate_is_made_of(
+    store: Store, home: EmbeddedStore, tmp_path: Path
+) -> None:
+    strict = configured(home, tmp_path, force="false", begin="2022-05-31")
+    store.insert("texts", [
+        TextItem(f"text-{hour}", "newswire", "news", "Up", "", "", "", at, at, 0.0, 1.0, ())
+        for hour in range(1, 24)
+        for at in [T0 + hour * HOUR]
+    ])  # fmt: skip
+    with pytest.raises(ConfigError, match=r"quality gate fails: .*newswire"):
+        export_dataset.main(strict)
 
 
 def test_watermark_in_the_future_is_refused(

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from engine.clock import NS_PER_S, SKEW_NS
+from engine.domain.instrument import Instrument
 from engine.domain.market import (
     BookTop,
     BookUpdate,
@@ -214,7 +215,11 @@ class FeedLedger:
 
     def add(self, instrument: str, now: int) -> None:
         """Watch one more instrument from now on."""
+        named = Instrument.parse(instrument)
+        is_derivative = named.perpetual or named.expiry is not None
         for channel in self._channels:
+            if channel == "perpetual" and not is_derivative:
+                continue  # a spot market has no such feed to fall silent
             feed = _Feed(instrument, channel, now)
             self._feeds[instrument, channel] = feed
             if channel == "trades":

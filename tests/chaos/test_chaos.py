@@ -37,7 +37,6 @@ SIMULATOR = {
             "cut_after_s": 45.0,
             "stall_every_s": 90.0,
             "stall_s": 8.0,
-            "deaf_every_s": 30.0,
             "rest_slow_ms": 300.0,
             "rest_busy_share": 0.05,
             "rest_ban_s": 2,
@@ -60,8 +59,6 @@ SIMULATOR = {
             "instruments": ["BTC-USD", "ETH-USD"],
             "channels": ["trades", "book"],
             "redundancy": 2,
-            # Shorter than a connection lives here, so that deaf subscriptions are found on it.
-            "stale_after_ms": 10_000,
         },
         "kraken": {"instruments": ["BTC-USD", "ETH-USD"], "channels": ["trades", "book"]},
         "bybit": {
@@ -73,7 +70,6 @@ SIMULATOR = {
         "okx": {
             "instruments": ["BTC-USDT", "ETH-USDT", "BTC-USDT-PERP"],
             "channels": ["trades", "book", "perpetual"],
-            "stale_after_ms": 10_000,
         },
     },
 }

@@ -588,9 +588,15 @@ async def test_stream_that_a_venue_forgot_is_repaired_and_subscribed_again(
         await it.sink.until(lambda: len(it.sink.ids) >= 3 and not it.sink.open_gaps)
         assert it.venues.deafen(name, MARKETS[name]) == 1
         # Without the venue's help: it sends nothing, and closes nothing.
-        await it.sink.until(lambda: it.stream.status().rotations == 1)
+        await it.sink.until(lambda: it.stream.status().rotations >= 1)
         after = len(it.sink.received)
-        await it.sink.until(lambda: len(it.sink.received) > after + 3 and not it.sink.open_gaps)
+        await it.sink.until(
+            lambda: (
+                len(it.sink.received) > after + 3
+                and not it.sink.open_gaps
+                and not it.stream.status().broken  # a quiet moment may be one of silence
+            )
+        )
         status = it.stream.status()
         trades = [each for each in it.sink.received if isinstance(each, Trade)]
         first, last = trades[0].exchange_time, max(each.exchange_time for each in trades)
@@ -603,7 +609,8 @@ async def test_stream_that_a_venue_forgot_is_repaired_and_subscribed_again(
     assert {each.trade_id for each in trades} >= {each.trade_id for each in truth}
     since = Counter(each.trade_id for each in trades if each.exchange_time > parts[0].from_time)
     assert set(since.values()) == {1}
-    assert RENEWALS.labels(name)._value.get() - renewals == 1
+    # More than one where the market is quiet behind it, which looks the same for a moment.
+    assert 1 <= RENEWALS.labels(name)._value.get() - renewals <= status.rotations + 1
     assert it.venues.injected()[name, "deaf"] == 1
 
 

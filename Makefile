@@ -40,7 +40,7 @@ test-fast: setup  ## Run everything that needs no Ray cluster, on all cores
 	$(BIN)/pytest $(TESTS) -m "not ray and not chaos" -n logical --maxprocesses 8 --dist loadfile || test $$? -eq 5
 
 chaos: setup  ## Kill every part under load and compare with the venues' ledger (up to 10 minutes)
-	$(BIN)/pytest tests/chaos --durations=0
+	$(BIN)/pytest tests/chaos --exitfirst --durations=0
 
 check: setup  ## Lint, types, import directions
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
+from engine.actors.left_gaps import LOOK_BACK_NS
 from engine.candles.backfill import accepted, missing_ranges, needed_range, restore_ranges
 from engine.candles.builder import CandleBuilder
 from engine.clock import Clock
@@ -18,7 +19,7 @@ from engine.exchanges.base import Exchange
 from engine.exchanges.rest import RestClient
 from engine.features.warm_up import WARM_UP_BARS
 from engine.metrics import ERRORS
-from engine.store.reader import Reader
+from engine.store.reader import FirstTrade, Reader
 
 REPLAYED_NS = 3 * Timeframe.M1.ns
 """How much before the last stored trade is folded again: a kill may have lost its candles."""
@@ -34,6 +35,8 @@ class Taken:
 
     last_trades: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Instrument -> (sequence, exchange time) of the newest stored trade."""
+    first_trades: dict[str, FirstTrade] = field(default_factory=dict)
+    """Instrument -> its earliest stored trade, of those that have none older than a day."""
     known_ids: dict[str, dict[str, int]] = field(default_factory=dict)
     """Instrument -> id -> exchange time of its stored trades since `folded_from`, where the venue
     does not count."""
@@ -100,6 +103,10 @@ class History:
         taken.last_trades = {name: last for name, last in stored.items() if name in mine}
         if taken.last_trades:
             newest = max(time for _, time in taken.last_trades.values())
+            first = await asyncio.to_thread(
+                self._reader.first_trades, self._exchange.name, self._clock.now_ns() - LOOK_BACK_NS
+            )
+            taken.first_trades = {name: trade for name, trade in first.items() if name in mine}
             taken.folded_from = Timeframe.M1.floor(newest) - REPLAYED_NS
             taken.candles += await self._restore(taken, newest)
         if rest is not None and self._config.candles.backfill:

@@ -9,9 +9,11 @@ import msgspec
 from engine.clock import NS_PER_S
 from engine.domain.instrument import Market
 from engine.domain.market import UNUSED_IDS, Gap
-from engine.exchanges.feeds import delisting_gap
+from engine.domain.timeframe import Timeframe
+from engine.exchanges.feeds import HISTORY_NS, delisting_gap
 from engine.store.client import Store
 from engine.store.completeness import Selection, find_gaps, untold_holes
+from engine.store.reader import FirstTrade
 from engine.store.trade_ids import Hole, count_trades, find_holes, lacking_markets
 
 LOOK_BACK_NS = 86_400 * NS_PER_S
@@ -51,6 +53,45 @@ def left_holes(store: Store, exchange: str, instruments: set[str], now: int) -> 
         gaps = find_gaps(store, Selection(*market), ("trades",))
         told = [gap for gap in gaps if gap.repaired_at is None or gap.how == UNUSED_IDS]
         found += [_gap(market, hole, now) for hole in untold_holes(holes, told)]
+    return found
+
+
+def left_starts(
+    store: Store, exchange: str, first_trades: Mapping[str, FirstTrade], now: int
+) -> list[Gap]:
+    """Return a gap for every market whose first trade was stored, and what was before it not told.
+
+    No missing id shows it: only that a stream heard the first trade inside a minute.
+
+    Parameters
+    ----------
+    store
+        Where the gaps are. Blocking.
+    exchange
+        The venue.
+    first_trades
+        Instrument -> its first stored trade.
+    now
+        UTC nanoseconds: when it was noticed.
+
+    Raises
+    ------
+    StoreError
+        Where the store does not answer.
+    """
+    found: list[Gap] = []
+    for instrument, first in first_trades.items():
+        at = first.exchange_time
+        start = Timeframe.M1.floor(at)
+        came_live = first.receive_time - at <= HISTORY_NS
+        if start == at or first.sequence == 1 or not came_live:
+            continue
+        gaps = find_gaps(store, Selection(exchange, instrument), ("trades",))
+        if any(gap.cause == "start" and gap.from_time <= at <= (gap.to_time or at) for gap in gaps):
+            continue
+        low, high = None, first.sequence - 1 if first.sequence else None
+        name = f"{exchange}:{instrument}:trades:start:{now}"
+        found.append(Gap(name, exchange, instrument, "trades", "start", low, high, start, at, now))
     return found
 
 

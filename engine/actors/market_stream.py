@@ -17,7 +17,7 @@ from engine.actors.frame_rate import FrameRate
 from engine.actors.gap_book import GapBook
 from engine.actors.history import History, Taken
 from engine.actors.late_candles import LateCandles
-from engine.actors.left_gaps import ended, left_endings, left_holes, unanswerable
+from engine.actors.left_gaps import ended, left_endings, left_holes, left_starts, unanswerable
 from engine.actors.listing_watch import ListingWatch, named_now
 from engine.actors.top_sampler import TopSampler
 from engine.actors.wiring import VenueEndpoint, Wiring
@@ -245,6 +245,9 @@ class MarketStream(EngineActor):
         found: list[Gap] = []
         if self._taken.last_trades and self._adapter.counts_trades:
             found += await asyncio.to_thread(left_holes, self._store, name, mine, now)
+        if self._rest is not None:
+            first = {each: at for each, at in self._taken.first_trades.items() if each in mine}
+            found += await asyncio.to_thread(left_starts, self._store, name, first, now)
         if self._listings is not None:
             ends = {each: self._listings.ended_at(each) for each in self._ended}
             last = self._taken.last_trades
@@ -303,6 +306,7 @@ class MarketStream(EngineActor):
             # Its own: a symbol may name another instrument for one connection before the next.
             adapter = adapter_of(self._adapter.name)
             adapter.contract_sizes = self._adapter.contract_sizes
+        first = {name: at.exchange_time for name, at in self._taken.first_trades.items()}
         return StreamLoop(
             adapter,
             url,
@@ -315,6 +319,8 @@ class MarketStream(EngineActor):
             stamped=self._venue.replayed,
             known_last=self._taken.last_trades,
             known_ids=self._taken.known_ids,
+            # A recording may be older than what is stored.
+            known_first={} if self._venue.replayed else first,
             get=None if self._rest is None else self._rest.get,
             permit=permit.spend,
         )

@@ -122,6 +122,8 @@ class _Feed:
     last_id: int | None = None
     live: bool = False
     """Whether a trade was passed on, now or before a restart."""
+    begins: int = 0
+    """What was traded before is not of what we hold: the begin of the first trade's minute."""
     restarted: bool = False
     """Whether the next trade is the first since a restart."""
     ended: bool = False
@@ -169,6 +171,9 @@ class FeedLedger:
     known_ids
         Instrument -> id -> exchange time of all trades held since a moment, where the venue does
         not count. What came before the earliest of them is not looked for.
+    known_first
+        Instrument -> exchange time of the first trade held at all, where that is not long ago:
+        trades from before its minute are history, whoever tells them.
     now
         UTC nanoseconds.
     can_repair
@@ -185,6 +190,7 @@ class FeedLedger:
         stale_after_ns: int,
         known_last: Mapping[str, tuple[int, int]] | None = None,
         known_ids: Mapping[str, Mapping[str, int]] | None = None,
+        known_first: Mapping[str, int] | None = None,
         now: int,
         can_repair: bool = False,
     ) -> None:
@@ -212,6 +218,10 @@ class FeedLedger:
                 feed.first_time = min(ids.values())
                 for trade_id in ids:
                     self._is_unknown(feed, trade_id)
+        for instrument, exchange_time in (known_first or {}).items():
+            feed = self._trades.get(instrument)
+            if feed is not None:
+                feed.begins = Timeframe.M1.floor(exchange_time)
 
     def add(self, instrument: str, now: int) -> None:
         """Watch one more instrument from now on."""
@@ -682,6 +692,9 @@ class FeedLedger:
         return True
 
     def _accept_uncounted(self, feed: _Feed, trade: Trade) -> bool:
+        if trade.exchange_time < feed.begins:
+            self.history += 1
+            return False
         if not self._is_unknown(feed, trade.trade_id):
             self.duplicates += 1
             return False
@@ -717,6 +730,7 @@ class FeedLedger:
         start = Timeframe.M1.floor(trade.exchange_time)
         if feed.open is not None:
             start = min(start, max(feed.open.from_time, trade.exchange_time - FOUND_BACK_NS))
+        feed.begins = start
         if not self._can_repair or start == trade.exchange_time:
             return
         if trade.sequence == 1:
@@ -737,7 +751,8 @@ class FeedLedger:
         if trade.sequence >= feed.first_id:
             self.duplicates += 1
             return False
-        if old:
+        # A second stream that came up sooner may tell of a minute that it heard a part of.
+        if old or trade.exchange_time < feed.begins:
             self.history += 1
             return False
         if feed.complete_to is not None and trade.exchange_time > feed.complete_to:

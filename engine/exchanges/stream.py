@@ -88,6 +88,9 @@ class StreamLoop:
     known_ids
         Instrument -> id -> exchange time of its trades stored lately, where the venue does not
         count: what a killed process had not audited is audited from the first of them on.
+    known_first
+        Instrument -> exchange time of its first stored trade, where that is not long ago: what a
+        second stream tells from before its minute is not taken.
     recorder
         Keeps every raw frame; closed when `run` ends.
     stamped
@@ -125,6 +128,7 @@ class StreamLoop:
         *,
         known_last: Mapping[str, tuple[int, int]] | None = None,
         known_ids: Mapping[str, Mapping[str, int]] | None = None,
+        known_first: Mapping[str, int] | None = None,
         recorder: Recorder | None = None,
         stamped: bool = False,
         random: Random | None = None,
@@ -153,6 +157,7 @@ class StreamLoop:
             stale_after_ns=config.stale_after_ms * NS_PER_MS,
             known_last=known_last,
             known_ids=known_ids,
+            known_first=known_first,
             now=clock.now_ns(),
             can_repair=get is not None and config.repair,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.domain.credibility import SourceCredibility
 from engine.domain.features import FeatureRow
@@ -36,6 +36,14 @@ IN_MARKETS = (
     "arrayZip({exchanges:Array(String)}, {instruments:Array(String)})))"
 )
 """Condition that takes the parameters of `names_of`."""
+
+
+class FirstTrade(NamedTuple):
+    """The earliest trade that is held of a market."""
+
+    sequence: int
+    exchange_time: int
+    receive_time: int
 
 
 class Reader:
@@ -172,6 +180,22 @@ class Reader:
             python_values(found.column(name)) for name in ("instrument", "sequence", "time")
         )
         return dict(zip(names, zip(sequences, times, strict=True), strict=True))
+
+    def first_trades(self, exchange: str, since: int) -> dict[str, FirstTrade]:
+        """Return the earliest stored trade of each instrument that has none before `since`."""
+        found = self._store.query_arrow(
+            "SELECT instrument, min(exchange_time) AS time, "
+            "argMin(sequence, (exchange_time, sequence)) AS number, "
+            "argMin(receive_time, (exchange_time, sequence)) AS received FROM trades "
+            "WHERE exchange = {exchange:String} GROUP BY instrument "
+            "HAVING time >= fromUnixTimestamp64Nano({since:Int64}) ORDER BY instrument",
+            {"exchange": exchange, "since": since},
+        )
+        names, *values = (
+            python_values(found.column(name))
+            for name in ("instrument", "number", "time", "received")
+        )
+        return dict(zip(names, map(FirstTrade, *values), strict=True))
 
     def counts(self) -> dict[str, int]:
         """Return the stored rows of each table, superseded versions included."""

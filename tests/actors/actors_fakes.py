@@ -25,6 +25,7 @@ from engine.sentiment.aggregate import ScoredText
 from engine.sentiment.events import EventMemory
 from engine.settings.sentiment_events import SentimentEventsConfig
 from engine.store.endpoint import StoreEndpoint
+from engine.store.reader import FirstTrade
 
 WIRING = Wiring(StoreEndpoint("127.0.0.1", 1, "", "", "engine", False), "redis://127.0.0.1:1/0")
 
@@ -112,6 +113,14 @@ def install(monkeypatch: pytest.MonkeyPatch, module: str) -> Memory:
                 newest = (max(sequence, trade.sequence), max(moment, trade.exchange_time))
                 last[trade.instrument] = newest
             return last
+
+        def first_trades(self, exchange: str, since: int) -> dict[str, FirstTrade]:
+            first: dict[str, FirstTrade] = {}
+            for trade in memory.rows.get("trades", []):
+                own = FirstTrade(trade.sequence, trade.exchange_time, trade.receive_time)
+                known = first.get(trade.instrument, own)
+                first[trade.instrument] = min(own, known, key=lambda one: one.exchange_time)
+            return {name: one for name, one in first.items() if one.exchange_time >= since}
 
         def open_gaps(self) -> list[Gap]:
             return [gap for gap in memory.rows.get("feed_gaps", []) if gap.repaired_at is None]
@@ -251,7 +260,8 @@ def install(monkeypatch: pytest.MonkeyPatch, module: str) -> Memory:
         "Bus": FakeBus,
         "SentimentHistory": FakeSentimentHistory,
     }
-    monkeypatch.setattr(f"engine.actors.{module}.left_holes", lambda *_: [], raising=False)
+    for left in ("left_holes", "left_starts"):
+        monkeypatch.setattr(f"engine.actors.{module}.{left}", lambda *_: [], raising=False)
     for name, fake in fakes.items():
         monkeypatch.setattr(f"engine.actors.{module}.{name}", fake, raising=False)
     return memory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from actors_fakes import WIRING, Memory, config_for, install
 from actors_samples import candle, top
 
 from engine.actors.base import Phase
+from engine.actors.budget import SharedBudget
 from engine.actors.connections import Connections
 from engine.actors.market_stream import MarketStream
 from engine.actors.messages import CandleBatch
@@ -382,6 +384,26 @@ async def test_stream_takes_up_what_a_killed_process_left_on_disk(
     assert stream._taken.last_trades["BTC-USDT"][0] == 140
     await take(stream, everything[140:])
     assert_candles_are_those_of_trades(memory)
+
+
+async def test_stream_started_again_keeps_the_begin_of_what_it_holds(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second stream tells again what the first had refused: a part of the minute before."""
+    memory.rows["trades"] = trades(20, 30)
+    first = memory.rows["trades"][0].exchange_time
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "engine.actors.market_stream.StreamLoop", lambda *_, **named: made.update(named)
+    )
+    stream = await prepared(tmp_path)
+    permit = SharedBudget(stream._bus, "connects", "", "", 1, 1.0)
+    stream._venue = VenueEndpoint()
+    stream._new_loop("", ("trades",), permit)
+    assert made["known_first"] == {"BTC-USDT": first}
+    stream._venue = REPLAYED  # a recording may be older than what is stored
+    stream._new_loop("", ("trades",), permit)
+    assert made["known_first"] == {}
 
 
 async def test_stream_that_cannot_take_offered_trades_says_so(

@@ -122,6 +122,42 @@ def test_ledger_first_trade_of_a_venue_that_counts_from_one_has_nothing_before_i
     assert feeds.take_changes() == []
 
 
+def test_ledger_trade_from_before_the_first_minute_is_history_whoever_tells_it() -> None:
+    # A second stream came up sooner: it heard a part of the minute before, and no gap tells of
+    # the rest.
+    minute = T0 - T0 % (60 * S)
+    feeds = ledger(can_repair=True)
+    assert feeds.accept(trade(9, minute + 2 * S))
+    feeds.take_changes()
+    assert not feeds.accept(trade(3, minute + 2 * S, age=3 * S))
+    assert feeds.history == 1
+    assert feeds.accept(trade(5, minute + 2 * S, age=1 * S))
+    again = FeedLedger(
+        "binance",
+        ["BTC-USDT"],
+        ["trades"],
+        stale_after_ns=60 * S,
+        known_last={"BTC-USDT": (9, minute + 2 * S)},
+        known_first={"BTC-USDT": minute + 1 * S},
+        now=minute + 9 * S,
+    )
+    assert not again.accept(trade(3, minute + 9 * S, age=10 * S))
+    assert again.accept(trade(4, minute + 9 * S, age=8 * S))
+
+
+@pytest.mark.parametrize("can_repair", [True, False])
+def test_ledger_uncounted_trade_from_before_the_first_minute_is_history(can_repair: bool) -> None:
+    def told(trade_id: str, at: int) -> Trade:
+        return Trade("binance", "BTC-USDT", trade_id, 0, 1.0, 1.0, "buy", at, minute + 9 * S)
+
+    minute = T0 - T0 % (60 * S)
+    feeds = ledger(can_repair=can_repair)
+    assert feeds.accept(told("b", minute + 2 * S))
+    assert not feeds.accept(told("z", minute - 1 * S))
+    assert feeds.accept(told("a", minute + 1 * S))
+    assert feeds.history == 1
+
+
 def test_ledger_audit_after_a_restart_finds_what_the_process_before_had_not() -> None:
     feeds = FeedLedger(
         "bybit",

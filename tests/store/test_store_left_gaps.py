@@ -6,11 +6,20 @@ import msgspec
 import pytest
 from store_samples import HOUR, T0, trade, uncounted
 
-from engine.actors.left_gaps import LOOK_BACK_NS, ended, left_endings, left_holes, unanswerable
+from engine.actors.left_gaps import (
+    LOOK_BACK_NS,
+    ended,
+    left_endings,
+    left_holes,
+    left_starts,
+    unanswerable,
+)
 from engine.clock import SKEW_NS
 from engine.domain.market import UNUSED_IDS, Gap
+from engine.domain.timeframe import Timeframe
 from engine.exchanges.feeds import delisting_gap
 from engine.store.client import Store
+from engine.store.reader import FirstTrade
 
 NOW = T0 + HOUR
 MINE = {"BTC-USDT"}
@@ -113,3 +122,44 @@ def test_unanswerable_gap_says_what_its_symbol_names_now() -> None:
     assert gap.repaired_at is None
     busy = told(3, 5, problem="the venue keeps 60 trades")
     assert unanswerable(busy, "LUNA~2-USDT") == busy, "what was found out first stays"
+
+
+def started(at: int, sequence: int = 7, delay: int = 10**9) -> dict[str, FirstTrade]:
+    return {"BTC-USDT": FirstTrade(sequence, at, at + delay)}
+
+
+MINUTE = Timeframe.M1.floor(T0)
+
+
+def test_left_start_is_what_came_in_the_minute_of_the_first_trade_before_it(store: Store) -> None:
+    """The process was killed between the write of its first trades and that of their gap."""
+    at = MINUTE + 20 * 10**9
+    (gap,) = left_starts(store, "binance", started(at), NOW)
+    assert (gap.cause, gap.from_time, gap.to_time) == ("start", MINUTE, at)
+    assert (gap.from_sequence, gap.to_sequence, gap.opened_at) == (None, 6, NOW)
+    (uncounted_start,) = left_starts(store, "bybit", started(at, sequence=0), NOW)
+    assert uncounted_start.to_sequence is None
+
+
+def test_left_start_that_a_gap_tells_of_is_not_told_again(store: Store) -> None:
+    at = MINUTE + 20 * 10**9
+    start = told(0, 6, cause="start", from_sequence=None, from_time=MINUTE, to_time=at)
+    store.insert("feed_gaps", [start])
+    assert left_starts(store, "binance", started(at), NOW) == []
+    fetched = MINUTE + 3
+    store.insert("feed_gaps", [msgspec.structs.replace(start, repaired_at=NOW, how="fetched 6")])
+    assert left_starts(store, "binance", started(fetched, sequence=1234), NOW) == []
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        started(MINUTE),  # nothing was before it in its minute
+        started(MINUTE + 5, sequence=1),  # nor before a new listing's first
+        started(MINUTE + 5, delay=HOUR),  # fetched by a backfill, which begins where it was told
+    ],
+)
+def test_left_start_is_none_where_the_first_minute_is_whole(
+    store: Store, first: dict[str, FirstTrade]
+) -> None:
+    assert left_starts(store, "binance", first, NOW) == []

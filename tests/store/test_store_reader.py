@@ -19,7 +19,7 @@ from store_samples import (
 
 from engine.domain.instrument import Market
 from engine.store.client import Store
-from engine.store.reader import Reader
+from engine.store.reader import FirstTrade, Reader
 from engine.store.tables import TABLES
 
 BTC, ETH = Market("binance", "BTC-USDT"), Market("binance", "ETH-USDT")
@@ -60,6 +60,11 @@ def test_trades_come_in_order_and_by_market(store: Store) -> None:
     }
     assert reader.last_trades("kraken") == {"ETH-USD": (0, T0 + 1)}
     assert reader.last_trades("nobody") == {}
+    first = trade(1)
+    told = FirstTrade(first.sequence, first.exchange_time, first.receive_time)
+    assert reader.first_trades("binance", after) == {"BTC-USDT": told, "ETH-USDT": told}
+    assert reader.first_trades("binance", after + 1) == {}
+    assert reader.first_trades("kraken", 0)["ETH-USD"][:2] == (0, T0 + 1)
 
 
 def test_counts_are_of_every_table(store: Store) -> None:

@@ -188,10 +188,14 @@ def _count_quarantined(run: Run) -> None:
 
 def _scope(run: Run) -> Scope:
     section = run.section
-    begin, end = section.moments()
+    begin, until = section.moments()
+    end = min(until or run.started_at, run.started_at)
+    if section.days is not None:
+        # Of whole days alone: scores of a part of one would replace those of all of it.
+        begin = max(0, end - end % DAY_NS - section.days * DAY_NS)
     return Scope(
         start=begin or 0,
-        end=min(end or run.started_at, run.started_at),
+        end=end,
         now=run.started_at,
         tables=section.tables,
         exchange=section.exchange,

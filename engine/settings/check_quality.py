@@ -47,6 +47,8 @@ class QualitySection(Section):
 class CheckQualitySection(MarketsSection):
     """The gate: measures what is stored, scores every source, sets failing rows aside."""
 
+    days: PositiveInt | None = None
+    """Only so many whole days (UTC), up to the end: for a schedule, instead of `begin`."""
     tables: tuple[Literal["candles", "texts"], ...] = ("candles", "texts")
     """What to look at."""
     timeframes: tuple[Timeframe, ...] = ()
@@ -59,5 +61,7 @@ class CheckQualitySection(MarketsSection):
     def require(self) -> None:
         """Refuse to look at nothing."""
         super().require()
+        if self.days is not None and self.begin:
+            raise ConfigError(f"days={self.days} and begin={self.begin} both say where to begin")
         if not self.tables:
             raise ConfigError("tables is empty: write candles, texts or both")

@@ -118,6 +118,18 @@ def test_check_quality_of_nothing_does_not_pass(store: Store) -> None:
     assert done.problem == "the gate does not pass: nothing is stored of what was asked for"
 
 
+def test_check_quality_of_the_last_days_begins_with_a_whole_one(store: Store) -> None:
+    store.insert("candles", [bar(n) for n in range(72)])
+    end = "end=2026-01-07T06:00:00Z"
+    main(job_config("check_quality", store, "days=1", end, "tables=[candles]"))
+    assert sorted(day for _, day in scores(store, "score")) == [1, 2]
+
+
+def test_check_quality_of_days_and_a_begin_is_refused(store: Store) -> None:
+    with pytest.raises(ConfigError, match="days=2 and begin=2026-01-05 both say where to begin"):
+        config(store, "days=2")
+
+
 def test_check_quality_of_no_table_is_refused(store: Store) -> None:
     with pytest.raises(ConfigError, match="tables is empty: write candles, texts or both"):
         config(store, "tables=[]")

@@ -30,9 +30,9 @@ NEAR_NS = 86_400 * 1_000_000_000
 """How far from a range the trades beside it are looked for first: to look everywhere takes long."""
 _LAST = 2**63 - 1
 
+_OF_MARKET = "exchange = {exchange:String} AND instrument = {instrument:String}"
 _THESE = (
-    "exchange = {exchange:String} AND instrument = {instrument:String} "
-    "AND exchange_time >= fromUnixTimestamp64Nano({start:Int64}) "
+    f"{_OF_MARKET} AND exchange_time >= fromUnixTimestamp64Nano({{start:Int64}}) "
     "AND exchange_time < fromUnixTimestamp64Nano({end:Int64})"
 )
 
@@ -173,32 +173,13 @@ def find_edge_holes(
     holes: list[Hole] = []
     for low, high in stretches:
         if low and high > low + 1:
-            holes += _holes_between(store, market, low, high)
+            # Whenever those between them were traded.
+            holes += _missing(store, market, _OF_MARKET, "", low=low, high=high, most=MOST_HOLES)
     return [
         hole
         for hole in holes
         if max(hole.from_time, hole.to_time) >= start and min(hole.from_time, hole.to_time) < end
     ]
-
-
-def _holes_between(store: Store, market: Market, low: int, high: int) -> list[Hole]:
-    """Return the missing ids between two that are held, whenever the others were traded."""
-    rows = _rows(
-        store,
-        "SELECT previous + 1 AS low, sequence - 1 AS high, from_time, to_time FROM ("
-        "SELECT sequence, exchange_time AS to_time, "
-        "lagInFrame(sequence) OVER neighbours AS previous, "
-        "lagInFrame(exchange_time) OVER neighbours AS from_time "
-        "FROM trades WHERE exchange = {exchange:String} AND instrument = {instrument:String} "
-        "AND sequence BETWEEN {low:Int64} AND {high:Int64} "
-        "WINDOW neighbours AS (ORDER BY sequence ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
-        ") WHERE previous > 0 AND sequence > previous + 1 ORDER BY low LIMIT {most:UInt64}",
-        market,
-        low=low,
-        high=high,
-        most=MOST_HOLES,
-    )
-    return [Hole(**row) for row in rows]
 
 
 def markets(store: Store, exchange: str = "", instrument: str = "") -> list[Market]:
@@ -294,19 +275,11 @@ def _holes_within(
 ) -> Iterator[Hole]:
     for index in range(0, len(buckets), BUCKETS_AT_ONCE):
         hand = list(buckets[index : index + BUCKETS_AT_ONCE])
-        rows = _rows(
+        yield from _missing(
             store,
-            "SELECT previous + 1 AS low, sequence - 1 AS high, from_time, to_time FROM ("
-            "SELECT sequence, exchange_time AS to_time, "
-            "lagInFrame(sequence) OVER neighbours AS previous, "
-            "lagInFrame(exchange_time) OVER neighbours AS from_time "
-            f"FROM trades WHERE {_THESE} "
-            "AND sequence BETWEEN {low:Int64} AND {high:Int64} "
-            "AND has({buckets:Array(Int64)}, intDiv(sequence, {size:Int64})) "
-            "WINDOW neighbours AS (PARTITION BY intDiv(sequence, {size:Int64}) ORDER BY sequence "
-            "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
-            ") WHERE previous > 0 AND sequence > previous + 1 ORDER BY low LIMIT {most:UInt64}",
             market,
+            f"{_THESE} AND has({{buckets:Array(Int64)}}, intDiv(sequence, {{size:Int64}}))",
+            "PARTITION BY intDiv(sequence, {size:Int64})",
             start,
             end,
             size=BUCKET_IDS,
@@ -315,7 +288,34 @@ def _holes_within(
             high=(hand[-1] + 1) * BUCKET_IDS - 1,
             most=MOST_HOLES + 1,
         )
-        yield from (Hole(**row) for row in rows)
+
+
+def _missing(
+    store: Store,
+    market: Market,
+    trades: str,
+    partition: str,
+    start: int = 0,
+    end: int = 0,
+    **values: Any,
+) -> list[Hole]:
+    """Return what no row has between ids of `trades` that follow each other, by part."""
+    rows = _rows(
+        store,
+        "SELECT previous + 1 AS low, sequence - 1 AS high, from_time, to_time FROM ("
+        "SELECT sequence, exchange_time AS to_time, "
+        "lagInFrame(sequence) OVER neighbours AS previous, "
+        "lagInFrame(exchange_time) OVER neighbours AS from_time "
+        f"FROM trades WHERE {trades} AND sequence BETWEEN {{low:Int64}} AND {{high:Int64}} "
+        f"WINDOW neighbours AS ({partition} ORDER BY sequence "
+        "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
+        ") WHERE previous > 0 AND sequence > previous + 1 ORDER BY low LIMIT {most:UInt64}",
+        market,
+        start,
+        end,
+        **values,
+    )
+    return [Hole(**row) for row in rows]
 
 
 def count_duplicates(

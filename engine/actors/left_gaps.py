@@ -151,8 +151,22 @@ def _gap(market: Market, hole: Hole, now: int) -> Gap:
     )
 
 
-def ended(gap: Gap, now: int) -> Gap:
-    """Return a gap that lasted when its process ended as over: we look ourselves from then on."""
+def ended(gap: Gap, now: int, came_back: int | None = None) -> Gap:
+    """Return a gap that lasted when its process ended as over: we look ourselves from then on.
+
+    Parameters
+    ----------
+    gap
+        It lasts, by what is stored of it.
+    now
+        UTC nanoseconds.
+    came_back
+        Time of the first trade that is stored from behind its begin, where no ids show what came
+        before that; None without one. Then the gap had ended, its end was lost with the process,
+        and it is to be repaired: the `restart` gap begins behind the last stored trade only.
+    """
+    if came_back is not None:
+        return msgspec.structs.replace(gap, to_time=came_back)
     return msgspec.structs.replace(
         gap,
         to_time=max(now, gap.from_time),

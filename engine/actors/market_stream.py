@@ -240,8 +240,9 @@ class MarketStream(EngineActor):
             for gap in await asyncio.to_thread(self._reader.open_gaps)
             if gap.exchange == name and gap.instrument in mine | set(self._configured)
         ]
-        lasting = [gap for gap in left if gap.to_time is None]
-        await self._writer.put("feed_gaps", [ended(gap, now) for gap in lasting])
+        lasting = [ended(gap, now, self._came_back(gap)) for gap in left if gap.to_time is None]
+        await self._writer.put("feed_gaps", lasting)
+        left = [gap for gap in (*left, *lasting) if gap.to_time and gap.repaired_at is None]
         found: list[Gap] = []
         if self._taken.last_trades and self._adapter.counts_trades:
             found += await asyncio.to_thread(left_holes, self._store, name, mine, now)
@@ -252,7 +253,7 @@ class MarketStream(EngineActor):
             ends = {each: self._listings.ended_at(each) for each in self._ended}
             last = self._taken.last_trades
             found += await asyncio.to_thread(left_endings, self._store, name, last, ends, now)
-        over = [gap for gap in left if gap.to_time is not None and gap.instrument in mine]
+        over = [gap for gap in left if gap.instrument in mine]
         # What a symbol named before cannot be asked for by it any more.
         reused = self._listings.reused(mine) if self._listings is not None else {}
         gaps = [
@@ -263,6 +264,17 @@ class MarketStream(EngineActor):
             if gap not in over:
                 await self._gaps.take(gap)
         self._left = [gap for gap in gaps if gap.instrument not in reused]
+
+    def _came_back(self, gap: Gap) -> int | None:
+        """Return when trades came again behind a gap that lasts by its row, where ids do not tell.
+
+        The process was killed between the write of these and that of the gap's end.
+        """
+        _, newest = self._taken.last_trades.get(gap.instrument, (0, 0))
+        if self._adapter.counts_trades or gap.channel != "trades" or newest <= gap.from_time:
+            return None
+        known = self._taken.known_ids.get(gap.instrument, {}).values()
+        return min((time for time in known if time > gap.from_time), default=newest)
 
     async def run(self) -> None:
         """Connect, and stream until drained."""

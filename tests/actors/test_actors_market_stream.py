@@ -406,6 +406,32 @@ async def test_stream_started_again_keeps_the_begin_of_what_it_holds(
     assert made["known_first"] == {}
 
 
+@pytest.mark.parametrize("came_back", [False, True])
+async def test_stream_killed_after_it_stored_what_came_behind_a_gap_repairs_that_gap(
+    memory: Memory, tmp_path: Path, came_back: bool
+) -> None:
+    """The end of the gap was not written yet, and no skipped id tells of it."""
+    lost = START - 60 * NS_PER_S
+
+    def told(at: int) -> Trade:
+        return Trade("bybit", "BTC-USDT", f"at-{at}", 0, 100.0, 1.0, "buy", at, at)
+
+    back = [told(lost + number * NS_PER_S) for number in (10, 11) if came_back]
+    memory.rows["trades"] = [told(lost - NS_PER_S), told(lost), *back]
+    gap = Gap("g", "bybit", "BTC-USDT", "trades", "disconnect", None, None, lost, None, lost)
+    memory.rows["feed_gaps"] = [gap]
+    config = config_for(tmp_path, "exchanges.bybit.instruments=[BTC-USDT]")
+    wiring = replace(WIRING, starts_at=START)
+    stream = MarketStream("stream-bybit-0", config, wiring, "bybit", ("BTC-USDT",), [])
+    await stream.prepare(REPLAYED)
+    over = memory.rows["feed_gaps"][-1]
+    if came_back:
+        assert (over.gap_id, over.to_time, over.repaired_at) == ("g", back[0].exchange_time, None)
+        assert stream._left == [over]
+    else:
+        assert (over.how, stream._left) == ("restarted", [])
+
+
 async def test_stream_that_cannot_take_offered_trades_says_so(
     memory: Memory, tmp_path: Path
 ) -> None:

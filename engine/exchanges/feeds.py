@@ -67,6 +67,10 @@ DEAF_SILENCES = 10
 """A feed that REST cannot be asked about and that is silent for so many times the silence that
 makes it stale, while others of its connection are not, has lost its subscription."""
 
+BRIDGED_NS = NS_PER_S
+"""While our connection is down, a second stream that told nothing for longer may have been away
+itself."""
+
 MOST_QUIET_ANSWERS = 5
 """Each answer that nobody traded doubles the silence until the next question, so often at most:
 from one minute to half an hour."""
@@ -143,6 +147,8 @@ class _Feed:
     """Such answers since its last event."""
     misses: bool = False
     """Whether trades are missing behind the staleness that is open."""
+    bridged: bool = False
+    """Whether a second stream tells its trades, which have no numbers, over the open gap."""
     holes: list[_Hole] = field(default_factory=list)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_IDS))
     """Ids of a market whose venue does not count."""
@@ -205,6 +211,7 @@ class FeedLedger:
         self._exchange = exchange
         self._stale_after_ns = stale_after_ns
         self._can_repair = can_repair
+        self._is_up = True
         self._channels = list(channels)
         self._feeds: dict[tuple[str, Channel], _Feed] = {}
         self._trades: dict[str, _Feed] = {}
@@ -366,7 +373,11 @@ class FeedLedger:
         return trade.exchange_time > feed.complete_to
 
     def disconnected(self, now: int) -> None:
-        """Open a gap on every feed that had data: the socket went down."""
+        """Open a gap on every feed that had data: the socket went down, or is not up yet.
+
+        What comes until `connected` is told by a second stream.
+        """
+        self._is_up = False
         for feed in self._feeds.values():
             feed.lost = now
             feed.misses = True  # as far as anybody knows, where it was stale already
@@ -375,6 +386,7 @@ class FeedLedger:
 
     def connected(self, now: int) -> None:
         """Count silence from now: the socket is up, or has been asked for all feeds."""
+        self._is_up = True
         for feed in self._feeds.values():
             feed.since = max(feed.since, now)
             feed.quiet_answers = 0  # what was quiet before may be cut off now
@@ -698,19 +710,45 @@ class FeedLedger:
         if not self._is_unknown(feed, trade.trade_id):
             self.duplicates += 1
             return False
-        if not feed.live:
-            self._began(feed, trade)
-        elif feed.restarted and feed.complete_to is not None:
-            gap = self._gap(feed, "restart", trade.receive_time, None)
-            self._end(gap, trade.exchange_time)
-        if feed.open is not None:
-            how = "resumed" if feed.open.cause == "stale" and not feed.misses else ""
-            self._close(feed, trade.exchange_time, trade.receive_time, how)
-        feed.live, feed.restarted = True, False
+        # One that is late says nothing of what came since.
+        if feed.complete_to is None or trade.exchange_time > feed.complete_to:
+            self._went_on(feed, trade)
         if feed.first_time is None:
             feed.first_time = trade.exchange_time
         self._saw(feed, trade.exchange_time, trade.receive_time)
         return True
+
+    def _went_on(self, feed: _Feed, trade: Trade) -> None:
+        """Take note that trades without numbers come: a break before them is over."""
+        if not feed.live:
+            self._began(feed, trade)
+        elif feed.restarted:
+            gap = self._gap(feed, "restart", trade.receive_time, None)
+            self._end(gap, trade.exchange_time)
+        if not self._is_up:
+            self._bridge(feed, trade)
+        elif feed.open is not None:
+            how = "resumed" if feed.open.cause == "stale" and not feed.misses else ""
+            self._close(feed, trade.exchange_time, trade.receive_time, how)
+        feed.live, feed.restarted = True, False
+
+    def _bridge(self, feed: _Feed, trade: Trade) -> None:
+        """Take a trade without a number that a second stream told while our connection is down.
+
+        What is missing before it can be repaired. The rest lasts: the second stream may break off
+        before ours is back, and no id would show what came meanwhile.
+        """
+        at, now = trade.exchange_time, max(trade.receive_time, feed.lost)
+        if feed.open is None:
+            gap = self._gap(feed, "disconnect", now, None)
+            feed.open = msgspec.structs.replace(gap, from_time=at)
+            self.changes.append(feed.open)
+            feed.lost, feed.since = now, now + 1
+        elif feed.bridged and at - feed.open.from_time <= BRIDGED_NS:
+            feed.open = msgspec.structs.replace(feed.open, from_time=at)
+        else:
+            self._cut(feed, trade, now)
+        feed.bridged = True
 
     def _is_unknown(self, feed: _Feed, trade_id: str) -> bool:
         """Take note of an id; False where it is among the recent ones."""
@@ -812,7 +850,7 @@ class FeedLedger:
 
     def _open(self, feed: _Feed, cause: GapCause, now: int) -> None:
         feed.open = self._gap(feed, cause, now, None)
-        feed.misses = False
+        feed.misses = feed.bridged = False
         self.changes.append(feed.open)
 
     def _end(self, gap: Gap, at: int) -> None:

@@ -161,6 +161,7 @@ class StreamLoop:
             now=clock.now_ns(),
             can_repair=get is not None and config.repair,
         )
+        ledger.disconnected(clock.now_ns())  # a second stream may be up sooner
         self._intake = Intake(
             exchange, self._instruments, config, clock, ledger, recorder, stamped=stamped
         )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config import ReconnectConfig
-from engine.domain.market import BookTop, Trade
+from engine.domain.market import BookTop, Gap, Trade
 from engine.errors import VenueError
 from engine.exchanges.backoff import Backoff
 from engine.exchanges.feeds import HISTORY_NS, FeedLedger
@@ -180,6 +180,84 @@ def test_ledger_audit_after_a_restart_finds_what_the_process_before_had_not() ->
     assert gap is not None
     assert (gap.cause, gap.from_time, gap.how) == ("audit", T0 + 2, "fetched 1 over REST")
     assert feeds.audit("BTC-USDT", past, T0 + 10) == ([], None)
+
+
+def told(trade_id: str, at: int) -> Trade:
+    """A trade of a venue that does not count."""
+    return Trade("bybit", "BTC-USDT", trade_id, 0, 1.0, 1.0, "buy", at, at + 1)
+
+
+def uncounted(known: int | None = None) -> FeedLedger:
+    return FeedLedger(
+        "bybit",
+        ["BTC-USDT"],
+        ["trades"],
+        stale_after_ns=60 * S,
+        known_last={"BTC-USDT": (0, known)} if known else {},
+        now=T0,
+    )
+
+
+def spans(gaps: list[Gap]) -> list[tuple[str, int, int | None]]:
+    """Return what gaps say, in whole seconds behind `T0`; none is repaired."""
+    assert all(gap.repaired_at is None for gap in gaps)
+    return [
+        (gap.cause, (gap.from_time - T0) // S, gap.to_time and (gap.to_time - T0) // S)
+        for gap in gaps
+    ]
+
+
+def test_ledger_uncounted_break_lasts_though_a_second_stream_tells_trades() -> None:
+    # The venue drops both streams, the second a little later: what it told until then does not
+    # end the gap of the first.
+    feeds = uncounted()
+    assert feeds.accept(told("a", T0))
+    feeds.disconnected(T0 + S)
+    assert feeds.accept(told("b", T0 + 2 * S))
+    assert feeds.accept(told("c", T0 + 3 * S))
+    opened, part, lasting = feeds.take_changes()
+    assert spans([opened, part, lasting]) == [
+        ("disconnect", 0, None), ("disconnect", 0, 2), ("disconnect", 2, None),
+    ]  # fmt: skip
+    assert opened.gap_id == lasting.gap_id != part.gap_id
+    feeds.connected(T0 + 20 * S)
+    assert feeds.accept(told("d", T0 + 30 * S))
+    (over,) = feeds.take_changes()
+    assert (over.gap_id, spans([over])) == (lasting.gap_id, [("disconnect", 3, 30)])
+    assert feeds.broken() == {}
+
+
+def test_ledger_second_stream_that_was_away_itself_bridges_nothing() -> None:
+    feeds = uncounted()
+    assert feeds.accept(told("a", T0))
+    feeds.disconnected(T0 + S)
+    assert feeds.accept(told("b", T0 + 2 * S))
+    feeds.take_changes()
+    assert feeds.accept(told("c", T0 + 9 * S))
+    assert spans(feeds.take_changes()) == [("disconnect", 2, 9), ("disconnect", 9, None)]
+
+
+def test_ledger_second_stream_that_is_up_first_leaves_the_time_until_the_first_open() -> None:
+    feeds = uncounted(known=T0 - 5 * S)
+    feeds.disconnected(T0)
+    assert feeds.accept(told("b", T0 + 2 * S))
+    assert spans(feeds.take_changes()) == [("restart", -5, 2), ("disconnect", 2, None)]
+    feeds.connected(T0 + 20 * S)
+    assert feeds.accept(told("d", T0 + 30 * S))
+    assert spans(feeds.take_changes()) == [("disconnect", 2, 30)]
+
+
+@pytest.mark.parametrize("is_restart", [False, True])
+def test_ledger_uncounted_trade_from_before_a_break_does_not_end_it(is_restart: bool) -> None:
+    feeds = uncounted(known=T0 if is_restart else None)
+    if not is_restart:
+        assert feeds.accept(told("a", T0))
+        feeds.disconnected(T0 + S)
+        feeds.connected(T0 + 2 * S)
+    assert feeds.accept(told("late", T0 - 1))
+    assert feeds.accept(told("b", T0 + 30 * S))
+    cause = "restart" if is_restart else "disconnect"
+    assert spans(feeds.take_changes())[-1] == (cause, 0, 30)
 
 
 def test_ledger_low_id_with_a_new_time_is_refused_as_counting_anew() -> None:

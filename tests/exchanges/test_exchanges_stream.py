@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection
 
 from engine.clock import DataClock
 from engine.config import ExchangeConfig
-from engine.domain.market import MarketEvent
+from engine.domain.market import MarketEvent, Trade
 from engine.exchanges import connection, stream
 from engine.exchanges.backoff import Backoff
 from engine.exchanges.kraken import Kraken
@@ -319,6 +319,17 @@ async def test_stream_subscribes_by_message_and_pings(monkeypatch: pytest.Monkey
     methods = [message["method"] for message in heard]
     assert methods.count("subscribe") >= 1
     assert methods.count("ping") >= 1
+
+
+async def test_stream_that_cannot_connect_has_a_gap_behind_what_a_second_one_tells() -> None:
+    sink = RememberingSink()
+    told = Trade("bybit", "BTC-USDT", "a", 0, 1.0, 1.0, "buy", NOW, NOW)
+    async with streaming("ws://127.0.0.1:1", sink, "bybit") as loop:
+        while not loop.offer([told]):  # noqa: ASYNC110 - nothing is set by it
+            await asyncio.sleep(0)
+        await sink.until(lambda: len(sink.gaps) == 1)
+    (gap,) = sink.gaps
+    assert (gap.cause, gap.from_time, gap.to_time) == ("disconnect", NOW, None)
 
 
 async def test_stream_recorder_holds_every_frame_byte_for_byte(tmp_path: Path) -> None:

@@ -489,9 +489,14 @@ class StreamLoop:
     ) -> bool:
         """Wait until the new connection brings all that the old one brings; False if it cannot."""
         now = asyncio.get_running_loop().time
-        started = now()
+        started, was_down = now(), False
         while True:
-            await asyncio.wait([new_task], timeout=_LOOK_S)
+            if old_task.done() and not new.is_open and not was_down:
+                # Now, for what the new one brings first would hide what nobody brought.
+                self._came_down()
+                was_down = True
+            waits = [new_task] if old_task.done() else [old_task, new_task]
+            await asyncio.wait(waits, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
             if new_task.done():
                 _LOGGER.warning(
                     "%s: the connection that was to take over failed: %s",
@@ -500,7 +505,8 @@ class StreamLoop:
                 )
                 return False
             if old_task.done() and new.is_open:
-                self._intake.broke_off()
+                if not was_down:
+                    self._intake.broke_off()
                 return True
             subscribed = new.subscribed_at
             if subscribed is None or new.first_data is None or now() - subscribed < MIN_OVERLAP_S:

@@ -148,6 +148,49 @@ async def test_rotation_when_the_old_connection_breaks_first_goes_on_with_the_ne
     ]
 
 
+def uncounted_frame(seconds: int) -> str:
+    """Return a trade of Bybit, so many seconds behind `NOW`."""
+    at = NOW // 10**6 + seconds * 1_000
+    return (
+        f'{{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":{at},"data":[{{"T":{at},'
+        f'"s":"BTCUSDT","S":"Buy","v":"0.001","p":"16578.50","i":"{seconds}","BT":false}}]}}'
+    )
+
+
+async def test_rotation_after_the_old_connection_broke_hides_nothing_that_nobody_brought(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new one was not open yet, and has trades sooner than anybody looks."""
+    monkeypatch.setattr(stream, "_LOOK_S", 0.5)
+    sockets: list[ServerConnection] = []
+
+    async def behave(socket: ServerConnection, connection: int) -> None:
+        sockets.append(socket)
+        await socket.send(uncounted_frame(0 if connection == 1 else 20))
+        if connection > 1:
+            await asyncio.sleep(0.6)
+            await socket.send(uncounted_frame(30))
+
+    async def permit() -> None:
+        """Have the old connection break while the new one waits for the budget."""
+        if sockets:
+            sockets[0].transport.abort()
+            await asyncio.sleep(0.1)
+
+    sink = RememberingSink()
+    config = {"rotate_after_s": 0.2, "channels": ["trades"]}
+    async with (
+        venue(behave) as url,
+        streaming(url, sink, "bybit", config=config, permit=permit),
+    ):
+        await sink.until(lambda: len(sink.received) == 3)
+    over = [gap for gap in sink.gaps if gap.to_time is not None]
+    assert [(gap.cause, gap.from_time, gap.to_time) for gap in over] == [
+        ("disconnect", NOW // 10**6 * 10**6, NOW // 10**6 * 10**6 + 20 * 10**9)
+    ]
+    assert sink.states == [True, False, True, False]
+
+
 async def test_rotation_recording_holds_one_connection_after_the_other(tmp_path: Path) -> None:
     market, sink = Market(), RememberingSink()
     market.with_tops = False

@@ -683,7 +683,9 @@ class FeedLedger:
             return self._accept_uncounted(feed, trade)
         sequence, last = trade.sequence, feed.last_id
         old = trade.receive_time - trade.exchange_time > HISTORY_NS
-        if not feed.live and old:
+        # A second stream may have heard a part of what came before that id.
+        is_told = last is not None and sequence <= last
+        if not feed.live and (old or is_told):
             feed.last_id = sequence if last is None else max(last, sequence)
             feed.first_id = feed.last_id + 1  # it tells which id comes next, and is not held
             self.history += 1

@@ -116,6 +116,18 @@ def test_ledger_minute_of_the_first_trade_begins_with_a_gap_though_history_told_
     assert feeds.fill(gap, [trade(7), trade(8), first]) == []
 
 
+def test_ledger_trades_up_to_a_told_id_are_history_though_a_second_stream_heard_them() -> None:
+    # It was up for minutes before the first one could take anything, and heard a part of them.
+    feeds = ledger(can_repair=True)
+    assert not feeds.accept(trade(9, age=HISTORY_NS + 1))
+    heard = T0 - 2 * HISTORY_NS
+    assert not any(feeds.accept(trade(number, heard)) for number in (7, 8, 9))
+    assert feeds.history == 4
+    assert feeds.accept(trade(10))
+    (gap,) = feeds.take_changes()
+    assert (gap.cause, gap.to_sequence) == ("start", 9)
+
+
 def test_ledger_first_trade_of_a_venue_that_counts_from_one_has_nothing_before_it() -> None:
     feeds = ledger(can_repair=True)
     assert feeds.accept(trade(1))

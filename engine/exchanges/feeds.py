@@ -117,6 +117,8 @@ class _Feed:
     """When we subscribed, or had its last event."""
     complete_to: int | None = None
     """Time of its newest event, the venue's where it has one."""
+    fetched_to: int = 0
+    """Time of the newest numbered trade that REST gave: the stream may bring it yet."""
     last_receive: int | None = None
     open: Gap | None = None
     """A disconnect or staleness that lasts."""
@@ -370,7 +372,7 @@ class FeedLedger:
         feed = self._trades.get(trade.instrument)
         if feed is None or not feed.live or not trade.sequence or feed.complete_to is None:
             return False
-        return trade.exchange_time > feed.complete_to
+        return trade.exchange_time > max(feed.complete_to, feed.fetched_to)
 
     def disconnected(self, now: int) -> None:
         """Open a gap on every feed that had data: the socket went down, or is not up yet.
@@ -614,6 +616,7 @@ class FeedLedger:
         for trade in fresh:
             if trade.sequence:
                 self._remember_id(feed, trade.sequence)
+                feed.fetched_to = max(feed.fetched_to, trade.exchange_time)
             self._drop_filled(feed, trade.receive_time)
         return fresh
 

@@ -228,6 +228,16 @@ def test_ledger_last_trades_that_the_stream_brought_too_are_not_fresh() -> None:
     assert ledger.fill(gap, [trade(10, 1.0), trade(11, 2.0)]) == [trade(11, 2.0)]
 
 
+def test_ledger_last_trade_that_the_stream_brings_after_rest_is_not_counted_anew() -> None:
+    ledger = ledger_with(trade(9))
+    ledger.leaves(OLD, None, NOW)
+    (gap,) = ledger.take_changes()
+    fetched = [trade(10, 1.0), trade(11, 2.0)]
+    assert ledger.fill(gap, fetched) == fetched
+    assert not any(ledger.accept(each) or ledger.recounts(each) for each in fetched)
+    assert ledger.recounts(trade(1, 3.0))
+
+
 def test_intake_that_is_told_an_instrument_trades_closes_the_question() -> None:
     intake, line = intake_of()
     intake.take(line, [trade(9)])

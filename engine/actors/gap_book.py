@@ -63,14 +63,14 @@ class GapBook:
             self._alerts.popleft()
             ERRORS.labels("stream", "alert_not_told").inc()
 
-    async def settle(self, write_candles: Callable[[], Awaitable[None]]) -> None:
+    async def settle(self, write_candles: Callable[[], Awaitable[bool]]) -> None:
         """Write down the gaps that are closed, once what closes them is stored.
 
         Parameters
         ----------
         write_candles
             Writes the candles that their trades change: after a kill between the two nobody
-            would look for these again.
+            would look for these again. False where some wait: then so do the gaps.
 
         Raises
         ------
@@ -80,7 +80,8 @@ class GapBook:
         closing = list(self._closing)
         if not closing:
             return
-        await write_candles()
+        if not await write_candles():
+            return
         try:
             await self._writer.flush()
         except StoreError:

@@ -55,14 +55,26 @@ class LateCandles:
         self._timeframes = timeframes
         self._clock = clock
         self._waiting: set[tuple[Market, int]] = set()
+        self._turn = asyncio.Lock()
         self._once = OncePerKind(logging.getLogger("engine.late_candles"))
+
+    @property
+    def waits(self) -> bool:
+        """Whether candles are to be made again still."""
+        return bool(self._waiting)
 
     async def rebuild(self) -> list[Candle]:
         """Return new versions of closed candles; what the store cannot answer waits."""
+        async with self._turn:
+            return await self._rebuild()
+
+    async def _rebuild(self) -> list[Candle]:
         self._waiting.update(self._builder.late_beyond_memory())
         if not self._waiting:
             return []
-        late, self._waiting = self._waiting, set()
+        # They wait until they are folded: whoever cancels us, at a stop, has not lost them.
+        late = frozenset(self._waiting)
+        failed: set[tuple[Market, int]] = set()
         seconds: dict[Market, list[int]] = {}
         for market, second in sorted(late):
             seconds.setdefault(market, []).append(second)
@@ -78,7 +90,8 @@ class LateCandles:
                     ERRORS.labels("stream", "rebuild").inc()
                     self._once.warn("rebuild", f"candles of late trades wait: {error}")
                     inside = range(stretch[0], stretch[1], Timeframe.S1.ns)
-                    self._waiting.update((market, second) for second in its if second in inside)
+                    failed.update((market, second) for second in its if second in inside)
+        self._waiting -= late - failed
         # Intervals that still form have these as their parts.
         return rebuilt + self._builder.absorb(rebuilt)
 

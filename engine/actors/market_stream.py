@@ -512,10 +512,14 @@ class MarketStream(EngineActor):
         rebuilt = await self._late.rebuild()
         self._closed += rebuilt  # what it was before the wait, a tick may have taken
 
-    async def _write_candles(self) -> None:
-        """Have the candles written that the trades so far change, ahead of the tick's own write."""
+    async def _write_candles(self) -> bool:
+        """Have the candles written that the trades so far change, ahead of the tick's own write.
+
+        False where some of them wait for the store's answer.
+        """
         await self._rebuild()
         await self._writer.put("candles", list(self._closed))
+        return not self._late.waits
 
     async def _flush(self) -> None:
         """Write what is held; rows that the store refuses are told of, and do not stop us."""

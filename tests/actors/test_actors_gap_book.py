@@ -25,8 +25,9 @@ class Writer:
         assert table == "feed_gaps"
         self.rows += rows
 
-    async def write_candles(self) -> None:
+    async def write_candles(self) -> bool:
         self.steps.append("candles")
+        return True
 
     async def flush(self) -> None:
         self.steps.append("flush")
@@ -93,9 +94,10 @@ async def test_gap_closed_while_others_are_being_settled_waits_for_the_next_time
 ) -> None:
     book, writer, _ = parts
 
-    async def write_candles() -> None:
+    async def write_candles() -> bool:
         if not writer.rows:
             await book.take(gap("second", to_time=20, repaired_at=22, how="arrived late"))
+        return True
 
     await book.take(gap("first", to_time=20, repaired_at=21, how="arrived late"))
     await book.settle(write_candles)
@@ -109,8 +111,9 @@ async def test_gap_is_kept_open_where_somebody_else_heard_of_the_refusal(
 ) -> None:
     book, writer, _ = parts
 
-    async def write_candles() -> None:
+    async def write_candles() -> bool:
         book.keep_open()
+        return True
 
     await book.take(gap(to_time=20, repaired_at=21, how="arrived late"))
     await book.settle(write_candles)

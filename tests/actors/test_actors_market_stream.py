@@ -292,6 +292,42 @@ async def test_stream_trade_later_than_memory_waits_for_a_store_that_is_down(
     assert_candles_are_those_of_trades(memory)
 
 
+async def test_stream_gap_stays_open_while_the_candles_of_its_trades_wait_for_the_store(
+    late: MarketStream, memory: Memory
+) -> None:
+    gap = Gap("g", "binance", "BTC-USDT", "trades", "sequence", 31, 31, START, START, START)
+    await late.gap(msgspec.structs.replace(gap, repaired_at=START + 1, how="arrived late"))
+    memory.store_is_down = True
+    await late._gaps.settle(late._write_candles)
+    assert memory.rows["feed_gaps"] == []
+    memory.store_is_down = False
+    await late._gaps.settle(late._write_candles)
+    assert [row.how for row in memory.rows["feed_gaps"]] == ["arrived late"]
+    assert_candles_are_those_of_trades(memory)
+
+
+async def test_stream_rebuild_that_is_cancelled_by_a_stop_is_made_up_for(
+    late: MarketStream, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, asked = late._late._flush, asyncio.Event()
+
+    async def hang() -> None:
+        asked.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(late._late, "_flush", hang)
+    task = asyncio.create_task(late._rebuild())
+    await asked.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    monkeypatch.setattr(late._late, "_flush", flush)
+    await late._gaps.take(
+        Gap("g", "binance", "BTC-USDT", "trades", "sequence", 31, 31, 1, 1, 1, repaired_at=2)
+    )
+    await late._gaps.settle(late._write_candles)
+    assert_candles_are_those_of_trades(memory)
+
+
 async def test_stream_rebuilt_candles_are_told_once_beside_those_that_closed_meanwhile(
     memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

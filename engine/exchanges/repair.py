@@ -309,8 +309,8 @@ class Mender:
             if gap.gap_id not in self._waiting:
                 continue  # what was missing came late
             problem = await self._round(gap)
-            if not problem:
-                continue
+            if not problem or gap.gap_id not in self._waiting:
+                continue  # it is repaired, or was closed while we asked
             pause_s = LATER_S
             if tried < len(ROUND_PAUSES_S):
                 pause_s = ROUND_PAUSES_S[tried]

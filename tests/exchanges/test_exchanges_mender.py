@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
 import pytest
 from exchanges_fakes import MARKETS, NOW, QUICK, RememberingSink
 
@@ -290,3 +291,27 @@ def test_start_of_an_uncounted_market_on_the_minute_lacks_nothing() -> None:
     )
     assert ledger.accept(Trade("bybit", BTC, "a", 0, 1.0, 1.0, "buy", start, start))
     assert ledger.take_changes() == []
+
+
+# -- gaps ----------------------------------------------------------------------------------
+
+
+async def test_gap_that_is_closed_while_the_venue_is_asked_in_vain_stays_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repair, "ROUND_PAUSES_S", ())
+    adapter, intake = parts("binance", BTC, ["trades"])
+    venue = Venue()
+    venue.failures = 1
+    venue.held.clear()
+    mender = Mender(adapter, venue.get, intake)
+    gap = Gap("g", "binance", BTC, "trades", "sequence", 5, 6, NOW, NOW + 1, NOW)
+    mender.repair(gap)
+    task = asyncio.create_task(mender.run())
+    await until(lambda: venue.asked)
+    mender.gap_changed(msgspec.structs.replace(gap, repaired_at=NOW + 2, how="arrived late"))
+    venue.held.set()
+    await until(lambda: not venue.failures)
+    await asyncio.sleep(0.01)
+    task.cancel()
+    assert (mender.waiting, intake.notes) == (0, [])

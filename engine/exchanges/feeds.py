@@ -134,6 +134,8 @@ class _Feed:
     """Whether the next trade is the first since a restart."""
     ended: bool = False
     """Delisted: nothing is expected of it."""
+    revived: bool = False
+    """Whether the next trade is the first since its delisting was taken back."""
     closing: tuple[int | None, bool] = (None, False)
     """`complete_to` when the last trades before a delisting were asked for, and whether the
     delisting was certain."""
@@ -160,7 +162,7 @@ class _Feed:
     @property
     def quiet(self) -> bool:
         """Whether nothing is special: data flows, and no gap lasts."""
-        return self.live and self.open is None and not self.restarted
+        return self.live and self.open is None and not self.restarted and not self.revived
 
 
 class FeedLedger:
@@ -323,15 +325,21 @@ class FeedLedger:
     def revive(self, instrument: str, now: int) -> None:
         """Expect data of an instrument again: its delisting was taken back.
 
-        Its ids count from the next trade on, for they may have been reset.
+        Its ids may have been reset: a new trade with a low one counts from there.
         """
         for channel in self._channels:
             feed = self._feeds.get((instrument, channel))
             if feed is not None:
                 feed.ended = False
                 feed.since = now
-                feed.last_id, feed.holes = None, []
+                feed.revived = True
                 feed.closing = (None, False)
+        trades = self._trades.get(instrument)
+        if trades is None or trades.last_id is not None or trades.open is not None:
+            return
+        if trades.last_receive is not None and trades.lost > trades.last_receive:
+            self._open(trades, "disconnect", now)  # while nothing was expected of it
+            trades.lost, trades.since = now, now + 1
 
     def _resume(self, instrument: str, sequence: int, exchange_time: int) -> None:
         feed = self._trades.get(instrument)
@@ -693,6 +701,10 @@ class FeedLedger:
             feed.first_id = feed.last_id + 1  # it tells which id comes next, and is not held
             self.history += 1
             return False
+        if feed.revived and trade.exchange_time > (feed.complete_to or 0):
+            feed.revived = False
+            if last is not None and sequence <= last:  # counted anew
+                feed.last_id, feed.holes, last = None, [], None
         if last is not None and sequence <= last:
             return self._accept_late(feed, trade, old=old)
         if last is not None and sequence > last + 1:

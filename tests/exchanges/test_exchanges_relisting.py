@@ -106,6 +106,38 @@ def test_ledger_revived_instrument_counts_from_its_next_trade_and_can_be_stale()
     assert [gap.cause for gap in ledger.take_changes()] == ["stale"]
 
 
+def test_ledger_revived_instrument_whose_ids_go_on_has_what_it_missed_meanwhile() -> None:
+    ledger = ledger_with(trade(8), trade(9))
+    ledger.end(OLD, NOW + S)
+    ledger.disconnected(NOW + 2 * S)
+    ledger.connected(NOW + 50 * S)
+    ledger.revive(OLD, NOW + 100 * S)
+    assert not ledger.accept(trade(9)), "repeated"
+    assert ledger.accept(trade(12, 60.0))
+    (gap,) = ledger.take_changes()
+    assert (gap.from_sequence, gap.to_sequence) == (10, 11)
+    assert (gap.from_time, gap.to_time) == (NOW, NOW + 60 * S)
+
+
+@pytest.mark.parametrize("was_lost", [False, True])
+def test_ledger_revived_uncounted_instrument_has_the_time_of_a_lost_connection(
+    was_lost: bool,
+) -> None:
+    first, again = (
+        msgspec.structs.replace(trade(number, seconds), sequence=0)
+        for number, seconds in ((8, 0.0), (9, 60.0))
+    )
+    ledger = ledger_with(first)
+    ledger.end(OLD, NOW + S)
+    if was_lost:
+        ledger.disconnected(NOW + 2 * S)
+        ledger.connected(NOW + 50 * S)
+    ledger.revive(OLD, NOW + 100 * S)
+    assert ledger.accept(again)
+    over = [(gap.cause, gap.from_time, gap.to_time) for gap in ledger.take_changes()[1:]]
+    assert over == ([("disconnect", NOW, NOW + 60 * S)] if was_lost else [])
+
+
 def test_ledger_instrument_that_leaves_has_its_last_trades_looked_for_once() -> None:
     ledger = ledger_with(trade(8), trade(9, 1.0))
     ledger.leaves(OLD, None, NOW + 5 * S)

@@ -736,7 +736,12 @@ class FeedLedger:
         return True
 
     def _went_on(self, feed: _Feed, trade: Trade) -> None:
-        """Take note that trades without numbers come: a break before them is over."""
+        """Take note that trades without numbers come: a break before them is over.
+
+        A staleness of which nobody could tell whether it misses trades is looked through now,
+        where no other gap tells of its time.
+        """
+        is_told = not feed.live or feed.restarted
         if not feed.live:
             self._began(feed, trade)
         elif feed.restarted:
@@ -745,7 +750,8 @@ class FeedLedger:
         if not self._is_up:
             self._bridge(feed, trade)
         elif feed.open is not None:
-            how = "resumed" if feed.open.cause == "stale" and not feed.misses else ""
+            is_just_stale = feed.open.cause == "stale" and not feed.misses
+            how = "resumed" if is_just_stale and (is_told or not self._can_repair) else ""
             self._close(feed, trade.exchange_time, trade.receive_time, how)
         feed.live, feed.restarted = True, False
 

@@ -121,14 +121,17 @@ def test_answer_that_a_trade_was_faster_than_changes_nothing() -> None:
     assert ledger.check_stale(T0 + 123 * S) == [BTC]
 
 
-def test_stale_feed_of_a_venue_that_does_not_count_and_cannot_tell_resumes() -> None:
-    ledger = silent(counted=False)
+@pytest.mark.parametrize(("can_repair", "how"), [(True, ""), (False, "resumed")])
+def test_stale_feed_of_a_venue_that_does_not_count_and_could_not_tell_is_looked_through(
+    can_repair: bool, how: str
+) -> None:
+    ledger = silent(counted=False, can_repair=can_repair)
     ledger.check_stale(T0 + 61 * S)
     assert not ledger.is_stale(BTC, T0 + 62 * S, newest=None)
     ledger.accept(trade(9, T0 + 70 * S, counted=False))
     _, over = ledger.take_changes()
-    assert (over.from_time, over.to_time) == (T0, T0 + 70 * S)
-    assert (over.how, over.repaired_at) == ("resumed", T0 + 70 * S)
+    assert (over.from_time, over.to_time, over.how) == (T0, T0 + 70 * S, how)
+    assert over.repaired_at == (T0 + 70 * S if how else None)
 
 
 # A feed that died while its connection lives

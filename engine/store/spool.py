@@ -239,10 +239,11 @@ class Spool:
 
     def _forget(self, table: str, entry: _Entry) -> None:
         with self._lock:
-            entry.path.unlink(missing_ok=True)
+            # First of all: what a disk does not delete would be sent again and again.
             self._entries[table].remove(entry)
             self.is_full = False
             self._measure(table)
+            entry.path.unlink(missing_ok=True)
 
     def _measure(self, table: str) -> None:
         SPOOL_BYTES.labels(table).set(sum(entry.size for entry in self._entries[table]))

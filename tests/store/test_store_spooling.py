@@ -70,6 +70,27 @@ async def test_outage_longer_than_memory_goes_to_disk_and_comes_back_in_order(
     await writer.close()
 
 
+async def test_disk_that_deletes_nothing_holds_up_no_newer_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RecordingStore(open=False)
+    writer = BatchWriter(store, config(), spool_dir=tmp_path)
+    await writer.put("market_mood", moods(0, 10))
+    await until(lambda: writer.held == 0)
+
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    store.open = True
+    await writer.put("market_mood", moods(10, 10))
+    async with asyncio.timeout(5):
+        await writer.flush()
+    assert stored(store) == moods(0, 20)
+    assert files(tmp_path), "the next start sends it again"
+    await writer.close()
+
+
 async def test_every_try_of_a_batch_carries_the_token_of_its_first(tmp_path: Path) -> None:
     store = RecordingStore(failures=[StoreUnavailable("gone")] * 4)
     writer = BatchWriter(store, config(), spool_dir=tmp_path)

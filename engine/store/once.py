@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.clock import NS_PER_MS
+from engine.clock import NS_PER_MS, NS_PER_S
 from engine.domain.instrument import Market
 from engine.store.client import Store
 from engine.store.columns import python_values
@@ -63,6 +63,9 @@ class _Identity:
     slack: int
     """How far apart, in `measure`, a venue may tell of the same row twice: its REST gives the
     time of a trade in other digits than its stream."""
+    stretch: int
+    """Rows further apart, in `measure`, are asked for by themselves: a batch may hold repaired
+    trades of today and of last week, and what is stored between them is of no interest."""
 
 
 _IDENTITIES: Mapping[str, _Identity] = {
@@ -74,6 +77,7 @@ _IDENTITIES: Mapping[str, _Identity] = {
         "exchange_time >= fromUnixTimestamp64Nano({low:Int64}) "
         "AND exchange_time <= fromUnixTimestamp64Nano({high:Int64})",
         NS_PER_MS,
+        3_600 * NS_PER_S,
     ),
     "book_tops": _Identity(
         "sequence",
@@ -82,6 +86,7 @@ _IDENTITIES: Mapping[str, _Identity] = {
         f"SELECT sequence AS id FROM book_tops {_MARKET}"
         "sequence BETWEEN {low:Int64} AND {high:Int64}",
         0,
+        1_000_000,
     ),
 }
 ONCE_TABLES = tuple(_IDENTITIES)
@@ -200,18 +205,28 @@ class OnceFilter:
         suspect = pc.and_(
             pc.and_(_of_market(rows, market), within), pc.invert(self._unnumbered(rows))
         )
-        range_ = pc.min_max(_integers(rows, identity.measure).filter(suspect))
-        low, high = range_["min"].as_py(), range_["max"].as_py()
-        if low is None:
-            return rows
-        found = self._store.query_arrow(
-            identity.stored,
-            {**market._asdict(), "low": low - identity.slack, "high": high + identity.slack},
-        )
+        asked_for = _integers(rows, identity.measure).filter(suspect).to_numpy()
         kind = rows.schema.field(identity.id).type
-        ids = found.column("id").cast(kind).combine_chunks()
-        stored = pc.and_(suspect, pc.is_in(rows.column(identity.id), value_set=ids))
-        return rows.filter(pc.invert(stored))
+        held_ids = []
+        for low, high in _stretches(asked_for, identity.stretch):
+            found = self._store.query_arrow(
+                identity.stored,
+                {**market._asdict(), "low": low - identity.slack, "high": high + identity.slack},
+            )
+            held_ids.append(found.column("id").cast(kind).combine_chunks())
+        if not held_ids:
+            return rows
+        stored = pc.is_in(rows.column(identity.id), value_set=pa.concat_arrays(held_ids))
+        return rows.filter(pc.invert(pc.and_(suspect, stored)))
+
+
+def _stretches(values: np.ndarray, apart: int) -> list[tuple[int, int]]:
+    """Return the first and last of every stretch of values that has no hole wider than `apart`."""
+    if not len(values):
+        return []
+    ordered = np.sort(values)
+    edges = np.flatnonzero(np.diff(ordered) > apart) + 1
+    return [(int(part[0]), int(part[-1])) for part in np.split(ordered, edges)]
 
 
 def _integers(rows: pa.Table, name: str) -> pa.ChunkedArray:

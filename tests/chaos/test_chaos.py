@@ -67,6 +67,7 @@ SIMULATOR = {
             "instruments": ["LRC-USDT", "BTC-USDT-PERP"],
             "channels": ["trades", "book", "perpetual"],
             "audit_every_s": 5.0,
+            "redundancy": 2,
         },
         "okx": {
             "instruments": ["BTC-USDT", "ETH-USDT", "BTC-USDT-PERP"],

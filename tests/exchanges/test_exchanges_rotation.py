@@ -306,7 +306,8 @@ async def test_subscription_refused_for_good_is_asked_for_less_and_less_often(
     async with venue(behave) as url, streaming(url, sink) as loop:
         await sink.until(lambda: loop.status().rotations == 3)
     first, second, third = (after - before for before, after in pairwise(opened))
-    assert (first >= 0.1, second >= 0.2, third >= 0.4) == (True, True, True)
+    # From accepted to accepted: on a busy machine the venue may be late with either.
+    assert (first >= 0.05, second >= 0.15, third >= 0.3) == (True, True, True)
 
 
 async def test_end_of_tasks_keeps_the_cancellation_of_its_caller() -> None:

@@ -278,6 +278,24 @@ def test_repaired_trades_between_stored_ones_are_written_once(store: Store) -> N
     assert _missing(OnceFilter(store, "trades"), refetched) == []
 
 
+def test_repaired_trades_of_two_gaps_far_apart_ask_for_nothing_between_them(store: Store) -> None:
+    day = 24 * 3_600_000
+    held = [trade(n) for n in (1, 3, *range(day // 2, day // 2 + 50), day + 1, day + 3)]
+    assert _write(store, OnceFilter(store, "trades"), held) == held
+    rows_read: list[int] = []
+
+    class Counted(Store):
+        def query_arrow(self, sql: str, parameters: Any = None) -> pa.Table:
+            found = super().query_arrow(sql, parameters)
+            rows_read.append(found.num_rows)
+            return found
+
+    fetched = [trade(n) for n in (1, 2, 3, day + 1, day + 2, day + 3)]
+    once = OnceFilter(Counted(store.endpoint), "trades")
+    assert _missing(once, fetched) == [trade(2), trade(day + 2)]
+    assert sum(rows_read) == 1 + 4  # how far the market reaches, and the ids on both sides
+
+
 def test_uncounted_trades_of_one_moment_are_told_apart_by_their_ids(store: Store) -> None:
     once = OnceFilter(store, "trades")
     at = uncounted(1)

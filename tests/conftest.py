@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,9 @@ from tests.local_ray import end_shared_ray, start_shared_ray
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background, as CI may be: the engines that tests interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

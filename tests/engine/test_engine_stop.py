@@ -121,11 +121,14 @@ def test_engine_whose_detached_start_is_interrupted_leaves_nothing(tmp_path: Pat
         found = psutil.Process(starting.pid).children(recursive=True)
         return found if "raylet" in {process.name() for process in found} else []
 
-    family = until(started)
-    starting.send_signal(signal.SIGINT)
-    told, _ = starting.communicate(timeout=60)
-    assert starting.returncode == 130, told
-    _, left = psutil.wait_procs(family, timeout=1)
-    assert left == []
-    assert not list(command.folder.glob("state/run-*"))
-    assert command.run("status").returncode == 4
+    try:
+        family = until(started)
+        starting.send_signal(signal.SIGINT)
+        told, _ = starting.communicate(timeout=60)
+        assert starting.returncode == 130, told
+        _, left = psutil.wait_procs(family, timeout=1)
+        assert left == []
+        assert not list(command.folder.glob("state/run-*"))
+        assert command.run("status").returncode == 4
+    finally:
+        command.run("down")  # does nothing where the interrupt did what it is to do

@@ -63,6 +63,9 @@ FOUND_BACK_NS = 3_600 * NS_PER_S
 ANSWER_PATIENCE_NS = 30 * NS_PER_S
 """A silent feed whose venue has not answered in so long whether anybody traded is stale."""
 
+BACK_NS = 5 * NS_PER_S
+"""A connection that is back for so long brings what flows; a gap it left may be asked about."""
+
 DEAF_SILENCES = 10
 """A feed that REST cannot be asked about and that is silent for so many times the silence that
 makes it stale, while others of its connection are not, has lost its subscription."""
@@ -415,6 +418,10 @@ class FeedLedger:
         for feed in self._feeds.values():
             silent = now - feed.since
             is_known = feed.open is not None and not self._is_back(feed)
+            lost = feed.open if silent > BACK_NS else None
+            if lost is not None and lost.cause == "disconnect" and feed.suspected < lost.opened_at:
+                # A connection that is lost again and again must not put the question off.
+                silent = now - lost.opened_at
             if silent <= self._stale_after_ns or is_known or feed.ended:
                 continue
             if not self._can_ask(feed):

@@ -366,8 +366,8 @@ def test_quiet_feed_whose_connection_is_back_is_asked_about_and_whole(counted: b
     (opened,) = ledger.take_changes()
     assert ledger.check_stale(T0 + 100 * S) == [], "nothing to ask about while it is down"
     ledger.connected(T0 + 110 * S)
-    assert ledger.check_stale(T0 + 170 * S) == []
-    assert ledger.check_stale(T0 + 171 * S) == [BTC]
+    assert ledger.check_stale(T0 + 115 * S) == [], "what flows shows it sooner"
+    assert ledger.check_stale(T0 + 116 * S) == [BTC]
     assert ledger.check_stale(T0 + 500 * S) == []
     assert ledger.take_changes() == []
     wanted = ledger.beyond(BTC, T0 + 172 * S)
@@ -390,14 +390,27 @@ def test_quiet_feed_whose_connection_broke_in_a_rotation_is_asked_about() -> Non
     intake.broke_off()  # the successor is up, and may not have subscribed yet
     clock.advance(T0 + 30 * S)
     intake.subscribed()
-    assert ledger.check_stale(T0 + 90 * S) == []
-    assert ledger.check_stale(T0 + 91 * S) == [BTC]
+    assert ledger.check_stale(T0 + 70 * S) == []
+    assert ledger.check_stale(T0 + 71 * S) == [BTC]
     ledger.nobody_traded(BTC, T0 + 92 * S, T0 + 92 * S)
     (opened,) = (note for note in intake.notes if isinstance(note, Gap))
     (closed,) = ledger.take_changes()
     assert (opened.cause, closed.gap_id, closed.how) == (
         "disconnect", opened.gap_id, "nobody traded",
     )  # fmt: skip
+
+
+def test_quiet_feed_whose_connection_is_lost_every_half_a_minute_is_asked_about_once() -> None:
+    ledger = silent()
+    ledger.disconnected(T0 + 10 * S)
+    asked = []
+    for second in range(10, 190):
+        now = T0 + second * S
+        if second % 30 == 10:
+            ledger.disconnected(now)
+            ledger.connected(now + 1)
+        asked += [second for _ in ledger.check_stale(now)]
+    assert asked == [76], "five seconds behind the first connection that is late enough"
 
 
 def test_feed_whose_connection_is_back_but_missed_trades_has_them_fetched_at_once() -> None:

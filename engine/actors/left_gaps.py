@@ -89,9 +89,20 @@ def left_starts(
         gaps = find_gaps(store, Selection(exchange, instrument), ("trades",))
         if any(gap.cause == "start" and gap.from_time <= at <= (gap.to_time or at) for gap in gaps):
             continue
-        low, high = None, first.sequence - 1 if first.sequence else None
-        name = f"{exchange}:{instrument}:trades:start:{now}"
-        found.append(Gap(name, exchange, instrument, "trades", "start", low, high, start, at, now))
+        found.append(
+            Gap(
+                gap_id=f"{exchange}:{instrument}:trades:start:{now}",
+                exchange=exchange,
+                instrument=instrument,
+                channel="trades",
+                cause="start",
+                from_sequence=None,
+                to_sequence=first.sequence - 1 if first.sequence else None,
+                from_time=start,
+                to_time=at,
+                opened_at=now,
+            )
+        )
     return found
 
 

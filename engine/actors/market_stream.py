@@ -247,7 +247,7 @@ class MarketStream(EngineActor):
         if self._taken.last_trades and self._adapter.counts_trades:
             found += await asyncio.to_thread(left_holes, self._store, name, mine, now)
         if self._rest is not None:
-            first = {each: at for each, at in self._taken.first_trades.items() if each in mine}
+            first = self._taken.first_trades
             found += await asyncio.to_thread(left_starts, self._store, name, first, now)
         if self._listings is not None:
             ends = {each: self._listings.ended_at(each) for each in self._ended}

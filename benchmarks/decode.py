@@ -7,7 +7,8 @@ Coinbase and Kraken are left out: cryptofeed speaks other APIs of theirs.
 
 Three ways, over each kind of frame alone and over all in their mix:
 
-- *parse*: our adapter: frames to normalised events, decoding alone;
+- *parse*: our adapter: frames to normalised events, decoding alone, by compiled code where it was
+  built (`engine.exchanges.layouts`);
 - *with books*: the same, and depth applied to a book and verified (OKX's checksums) by
   `BookKeeper`;
 - *cryptofeed*: its handler, which decodes, normalises, applies depth to a book, verifies it, and
@@ -35,6 +36,7 @@ from benchmarks.machine import describe_machine
 from engine.books.keeper import BookKeeper
 from engine.domain.instrument import ExchangeName
 from engine.domain.market import BookUpdate
+from engine.exchanges.layouts import is_compiled
 from engine.exchanges.registry import exchange
 
 _INSTRUMENTS = {"binance_perp": "BTC-USDT-PERP", "okx": "BTC-USDT"}
@@ -260,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "okx": okx_mix(options.frames, exchange("okx").checksum),
     }
     print(describe_machine())
+    print(f"compiled code reads the usual layouts: {'yes' if is_compiled() else 'no'}")
     print(f"medians of {options.runs} runs of {options.frames:,} frames a venue, of which on")
     print(
         "binance_perp 24 % trades, 68 % tops, 8 % depth changes of 27 to 75 levels (as recorded),"

@@ -20,6 +20,7 @@ from engine.bus.client import Bus
 from engine.bus.embedded import redis_server_path
 from engine.config import Config
 from engine.errors import EngineError, StartError
+from engine.exchanges.layouts import is_compiled
 from engine.sources.registry import check_source
 from engine.store.client import Store
 from engine.store.embedded import read_owner
@@ -265,9 +266,17 @@ def check_gpu() -> Check:
     return Check("gpu", True, "none: everything runs on the CPU", needed=False)
 
 
+def check_frames() -> Check:
+    """Say whether frames of the usual layout are read by compiled code; Python reads them too."""
+    if is_compiled():
+        return Check("frames", True, "compiled code reads the usual ones", needed=False)
+    mend = "install a C compiler and Python's headers, then: pip install --no-deps --editable ."
+    return Check("frames", False, "read by Python alone, at half the speed", mend, needed=False)
+
+
 def all_checks(config: Config) -> list[Check]:
     """Run every check; one that itself fails is a finding too."""
-    found = [check_python(), check_ray(), check_gpu()]
+    found = [check_python(), check_ray(), check_gpu(), check_frames()]
     single: list[Callable[[Config], Check]] = [
         check_cluster,
         check_folder,

@@ -27,7 +27,8 @@ from engine.exchanges.binance_rest import (
     SymbolFilter,
     steps_of,
 )
-from engine.exchanges.binance_wire import BinanceVenue, Reader
+from engine.exchanges.binance_wire import BinanceVenue
+from engine.exchanges.layouts import Reader
 from engine.exchanges.wire import decode_answer
 
 _INFORMATION_WEIGHT = 20.0

@@ -2,7 +2,7 @@
 
 Formats after https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams as known
 on 2026-11-21, checked against frames recorded in 2021 and 2024. Every function here is an
-`engine.exchanges.binance_wire.Reader`.
+`engine.exchanges.layouts.Reader`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from engine.clock import NS_PER_MS
 from engine.domain.market import BookTop, BookUpdate, Trade
 from engine.errors import FrameError
 from engine.exchanges.binance_rest import Amount, Milliseconds, Number, Price, Remaining
+from engine.exchanges.layouts import usual_layout
 
 NAME = "binance"
 
@@ -62,6 +63,13 @@ _BOOK_TICKER = msgspec.json.Decoder(_BookTickerFrame, strict=False)
 _DEPTH = msgspec.json.Decoder(_DepthFrame, strict=False)
 
 
+@usual_layout(
+    Trade,
+    '{"stream":"<:text>","data":{"e":"trade","E":<:digits>,"s":"<:text>",'
+    '"t":<trade_id=sequence:id>,"p":"<price:price>","q":"<amount:amount>","T":<exchange_time:time>,'
+    '"m":<side:true=sell|false=buy>,"M":<:true|false>}}',
+    exchange=NAME,
+)
 def read_trade(frame: bytes, instrument: str, receive_time: int) -> tuple[Trade]:
     """Decode a trade (``m``: the buyer was the maker, so the seller was the aggressor).
 
@@ -90,6 +98,13 @@ def read_trade(frame: bytes, instrument: str, receive_time: int) -> tuple[Trade]
     )
 
 
+@usual_layout(
+    BookTop,
+    '{"stream":"<:text>","data":{"u":<sequence:id>,"s":"<:text>","b":"<bid_price:price>",'
+    '"B":"<bid_amount:amount>","a":"<ask_price:price>","A":"<ask_amount:amount>"}}',
+    exchange=NAME,
+    exchange_time=None,
+)
 def read_book_top(frame: bytes, instrument: str, receive_time: int) -> tuple[BookTop]:
     """Decode the best bid and ask, which have no time.
 
@@ -104,6 +119,14 @@ def read_book_top(frame: bytes, instrument: str, receive_time: int) -> tuple[Boo
     return (BookTop(NAME, instrument, raw.b, raw.B, raw.a, raw.A, raw.u, None, receive_time),)
 
 
+@usual_layout(
+    BookUpdate,
+    '{"stream":"<:text>","data":{"e":"depthUpdate","E":<exchange_time:time>,"s":"<:text>",'
+    '"U":<first_sequence:id>,"u":<last_sequence:id>,"b":<bids:levels>,"a":<asks:levels>}}',
+    exchange=NAME,
+    is_snapshot=False,
+    previous_sequence=None,
+)
 def read_book(frame: bytes, instrument: str, receive_time: int) -> tuple[BookUpdate]:
     """Decode changes of a book.
 

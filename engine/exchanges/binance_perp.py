@@ -43,7 +43,8 @@ from engine.exchanges.binance_rest import (
     SymbolFilter,
     steps_of,
 )
-from engine.exchanges.binance_wire import BinanceVenue, Reader
+from engine.exchanges.binance_wire import BinanceVenue
+from engine.exchanges.layouts import Reader
 from engine.exchanges.wire import LAST_TIME_NS, decode_answer
 
 _ENDED = frozenset({"PRE_DELIVERING", "DELIVERING", "DELIVERED", "PRE_SETTLE", "SETTLING", "CLOSE"})

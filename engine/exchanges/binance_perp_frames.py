@@ -3,7 +3,7 @@
 Formats after
 https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams as
 known on 2026-11-21, checked against frames recorded in 2021 and 2024. Every function here is an
-`engine.exchanges.binance_wire.Reader`.
+`engine.exchanges.layouts.Reader`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from engine.clock import NS_PER_MS
 from engine.domain.market import BookTop, BookUpdate, PerpetualTick, Trade
 from engine.errors import FrameError
 from engine.exchanges.binance_rest import Amount, Milliseconds, Number, Price, Remaining
+from engine.exchanges.layouts import usual_layout
 from engine.exchanges.wire import check_amount, check_price, milliseconds_ns
 
 NAME = "binance_perp"
@@ -96,6 +97,13 @@ _DEPTH = msgspec.json.Decoder(_DepthFrame, strict=False)
 _MARK_PRICE = msgspec.json.Decoder(_MarkPriceFrame, strict=False)
 
 
+@usual_layout(
+    Trade,
+    '{"stream":"<:text>","data":{"e":"aggTrade","E":<:digits>,"a":<trade_id=sequence:id>,'
+    '"s":"<:text>","p":"<price:price>","q":"<amount:amount>","f":<:digits>,"l":<:digits>,'
+    '"T":<exchange_time:time>,"m":<side:true=sell|false=buy>}}',
+    exchange=NAME,
+)
 def read_aggregate_trade(frame: bytes, instrument: str, receive_time: int) -> tuple[Trade]:
     """Decode an aggregate trade (``m``: the buyer was the maker, so a seller took).
 
@@ -109,6 +117,13 @@ def read_aggregate_trade(frame: bytes, instrument: str, receive_time: int) -> tu
     return (trade_of(raw, instrument, receive_time),)
 
 
+@usual_layout(
+    Trade,
+    '{"stream":"<:text>","data":{"e":"trade","E":<:digits>,"T":<exchange_time:time>,'
+    '"s":"<:text>","t":<trade_id=sequence:id>,"p":"<price:price>","q":"<amount:amount>",'
+    '"X":"MARKET","m":<side:true=sell|false=buy>}}',
+    exchange=NAME,
+)
 def read_trade(frame: bytes, instrument: str, receive_time: int) -> Sequence[Trade]:
     """Decode a single trade of a recording.
 
@@ -138,6 +153,13 @@ def read_trade(frame: bytes, instrument: str, receive_time: int) -> Sequence[Tra
     )
 
 
+@usual_layout(
+    BookTop,
+    '{"stream":"<:text>","data":{"e":"bookTicker","u":<sequence:id>,"s":"<:text>",'
+    '"b":"<bid_price:price>","B":"<bid_amount:amount>","a":"<ask_price:price>",'
+    '"A":"<ask_amount:amount>","T":<exchange_time:time>,"E":<:digits>}}',
+    exchange=NAME,
+)
 def read_book_top(frame: bytes, instrument: str, receive_time: int) -> tuple[BookTop]:
     """Decode the best bid and ask; ``T`` is when the book changed, ``E`` when it was sent.
 
@@ -163,6 +185,14 @@ def read_book_top(frame: bytes, instrument: str, receive_time: int) -> tuple[Boo
     )
 
 
+@usual_layout(
+    BookUpdate,
+    '{"stream":"<:text>","data":{"e":"depthUpdate","E":<:digits>,"T":<exchange_time:time>,'
+    '"s":"<:text>","U":<first_sequence:id>,"u":<last_sequence:id>,"pu":<previous_sequence:id>,'
+    '"b":<bids:levels>,"a":<asks:levels>}}',
+    exchange=NAME,
+    is_snapshot=False,
+)
 def read_book(frame: bytes, instrument: str, receive_time: int) -> tuple[BookUpdate]:
     """Decode changes of a book.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -23,15 +23,12 @@ import msgspec
 from engine.domain.market import Channel, Heartbeat, MarketEvent
 from engine.errors import FrameError, VenueError
 from engine.exchanges.binance_rest import BOOK, BinanceRest
+from engine.exchanges.layouts import Reader
 from engine.exchanges.wire import shorten
 
 STREAMS_IN_URL = 100
 """Streams asked for in the address, so that it stays short; further ones by message."""
 STREAMS_PER_MESSAGE = 200
-
-Reader = Callable[[bytes, str, int], Sequence[MarketEvent]]
-"""Turns a stream's frame into events, given its instrument and the receive time. It may raise what
-its decoder raises."""
 
 _SHUTDOWN = "serverShutdown"
 _IMPOSSIBLE = re.compile(

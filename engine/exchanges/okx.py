@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -28,7 +28,8 @@ from engine.domain.market import (
     PerpetualTick,
 )
 from engine.errors import FrameError, VenueError
-from engine.exchanges.okx_rest import OkxRest, inverse_usd
+from engine.exchanges.layouts import Reader
+from engine.exchanges.okx_rest import OkxRest, inverse_usd, is_spot
 from engine.exchanges.okx_wire import (
     BOOK_TEXTS,
     BOOKS,
@@ -41,6 +42,8 @@ from engine.exchanges.okx_wire import (
     RawBook,
     RawBookText,
     RawLevel,
+    usual_book,
+    usual_trade,
 )
 from engine.exchanges.wire import (
     REFUSED,
@@ -75,9 +78,6 @@ T = TypeVar("T")
 _PRICES = re.compile(r"\.px$|\[0\]$")
 """Paths of prices in trades and books, where any other number with a range is an amount."""
 
-_Reader = Callable[[bytes, str, int], Sequence[MarketEvent]]
-"""Turns a frame into events, given its instrument and the receive time."""
-
 
 class Okx(OkxRest):
     """OKX: ``trades-all``, ``bbo-tbt``, ``books`` and what it says of perpetual swaps.
@@ -101,7 +101,7 @@ class Okx(OkxRest):
 
     def __init__(self, *, guess_symbols: bool = False) -> None:
         super().__init__(guess_symbols=guess_symbols)
-        self._readers: dict[str, _Reader] = {
+        self._readers: dict[str, Reader] = {
             "trades-all": self._trades,
             "trades": self._trades,
             "bbo-tbt": self._book_tops,
@@ -111,7 +111,14 @@ class Okx(OkxRest):
             "open-interest": self._open_interest,
             "index-tickers": self._indices,
         }
-        self._routes: dict[bytes, tuple[_Reader, str]] = {}
+        # Amounts of contracts have to be turned into base currency.
+        self._spot_readers: dict[str, Reader] = {
+            **self._readers,
+            "trades-all": usual_trade(self._trades),
+            "trades": usual_trade(self._trades),
+            "books": usual_book(self._books),
+        }
+        self._routes: dict[bytes, tuple[Reader, str]] = {}
         """What frames begin with, up to the first brace -> what reads them, their instrument."""
 
     def track(self, instruments: Iterable[str]) -> None:
@@ -241,6 +248,8 @@ class Okx(OkxRest):
             # An index bears the name of a pair, and matters to us for the pair's swap.
             traded = f"{symbol}-SWAP" if channel == "index-tickers" else symbol
             instrument = self.instrument_of(traded)
+            if is_spot(instrument):
+                reader = self._spot_readers[channel]
             if frame.startswith(_CHANNEL_AT):
                 self._routes[frame[: frame.find(b"}")]] = (reader, instrument)
             return reader(frame, instrument, receive_time)

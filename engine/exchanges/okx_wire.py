@@ -1,4 +1,7 @@
-"""The shapes of OKX's frames, and their decoders: samples are at `engine.exchanges.okx.Okx`."""
+"""The shapes of OKX's frames, and their decoders: samples are at `engine.exchanges.okx.Okx`.
+
+Of trades and changes of books, as spot has them, the usual layouts too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 
-from engine.exchanges.okx_rest import RawTrade
+from engine.domain.market import BookUpdate, Trade
+from engine.exchanges.layouts import usual_layout
+from engine.exchanges.okx_rest import OkxRest, RawTrade
 from engine.exchanges.wire import LAST_ID, Id, LevelAmount, Milliseconds, Price, Rate
 
 T = TypeVar("T")
@@ -113,3 +118,42 @@ FUNDING = msgspec.json.Decoder(Data[RawFunding], strict=False)
 MARK_PRICES = msgspec.json.Decoder(Data[RawMarkPrice], strict=False)
 OPEN_INTEREST = msgspec.json.Decoder(Data[RawOpenInterest], strict=False)
 INDICES = msgspec.json.Decoder(Data[RawIndex], strict=False)
+
+_USUAL_TRADE = (
+    '{"arg":{"channel":"<:text>","instId":"<:text>"},"data":[{"instId":"<:text>",'
+    '"tradeId":"<trade_id=sequence:id>","px":"<price:price>","sz":"<amount:amount>",'
+    '"side":"<side:buy|sell>",'
+)
+usual_trade = usual_layout(
+    Trade,
+    _USUAL_TRADE + '"source":"<:digits>","ts":"<exchange_time:time>"}]}',
+    _USUAL_TRADE + '"ts":"<exchange_time:time>","count":"<:digits>"}]}',
+    _USUAL_TRADE + '"ts":"<exchange_time:time>"}]}',
+    exchange=OkxRest.name,
+)
+"""Trades as the documentation has them, merged ones, and those recorded in 2022."""
+
+_USUAL_BOOK = '{"arg":{"channel":"books","instId":"<:text>"},"action":"update","data":[{'
+_TIME = '"ts":"<exchange_time:time>","checksum":'
+_SUM = "<checksum:checksum>"
+usual_book = usual_layout(
+    BookUpdate,
+    *(
+        _USUAL_BOOK + levels + _TIME + checksum + numbers + "}]}"
+        for levels, checksum in (
+            ('"asks":<asks:levels+>,"bids":<bids:levels+>,', "0"),
+            ('"asks":<asks=ask_texts:levels+>,"bids":<bids=bid_texts:levels+>,', _SUM),
+        )
+        for numbers in (
+            ',"prevSeqId":<previous_sequence:id>,"seqId":<last_sequence:id>',
+            ',"seqId":<last_sequence:id>,"prevSeqId":<previous_sequence:id>',
+            "",
+        )
+    ),
+    exchange=OkxRest.name,
+    is_snapshot=False,
+    first_sequence=None,
+    last_sequence=None,
+    previous_sequence=None,
+)
+"""Changes of books, without and with a checksum; their numbers in either order, or none (2022)."""

@@ -76,7 +76,10 @@ def test_doctor_says_what_is_wrong_and_how_to_mend_it(command: Command) -> None:
         done = command.run("doctor", "--config", LOCAL, "--set", f"metrics.port={port}")
     assert done.returncode == 3
     assert "metrics.port=N" in done.stdout
-    for name in ("python", "ray", "gpu", "disk", "store", "bus", "ray token", "port serve.port"):
+    for name in (
+        *("python", "ray", "gpu", "frames", "disk", "store", "bus"),
+        *("ray token", "port serve.port"),
+    ):
         assert name in done.stdout
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,7 +13,9 @@ from cryptofeed_recordings import read_answers, read_received
 
 from engine.books.keeper import BookKeeper
 from engine.domain.market import BookTop, BookUpdate, MarketEvent, Trade
+from engine.exchanges import binance, binance_frames, binance_perp, binance_perp_frames
 from engine.exchanges.base import Exchange
+from engine.exchanges.layouts import is_compiled
 from engine.exchanges.recorded import inspect_recordings
 from engine.exchanges.recording import read_frames
 from engine.exchanges.registry import exchange
@@ -81,6 +84,38 @@ def test_recording_of_2024_has_exactly_these_kinds(
         assert {event.instrument for event in events} == {instrument}
     assert found == kinds
     assert ids == list(range(ids[0], ids[0] + kinds["trade"]))
+
+
+@pytest.mark.skipif(not is_compiled(), reason="installed without a compiler")
+@pytest.mark.parametrize(
+    ("file", "instrument", "venue", "frames"),
+    [
+        ("binance_spot/btcusdt_20240808.gz", "BTC-USDT", binance, binance_frames),
+        ("binance_usdm/btcusdt_20240808.gz", "BTC-USDT-PERP", binance_perp, binance_perp_frames),
+    ],
+)
+def test_every_recorded_frame_has_the_usual_layout_and_reads_the_same_without_it(
+    real_data: Path,
+    file: str,
+    instrument: str,
+    venue: ModuleType,
+    frames: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorded = list(read_frames(real_data / "frames" / file))
+
+    def read() -> list[Sequence[MarketEvent]]:
+        adapter = exchange(frames.NAME)
+        adapter.track([instrument])
+        return [adapter.parse(frame, receive_time) for receive_time, frame in recorded]
+
+    for decoder in ("_TRADE", "_BOOK_TICKER", "_DEPTH"):
+        monkeypatch.setattr(frames, decoder, None)  # a frame of another layout fails
+    compiled = read()
+    monkeypatch.undo()
+    plain = {kind: getattr(reader, "otherwise", reader) for kind, reader in venue._READERS.items()}
+    monkeypatch.setattr(venue, "_READERS", plain)
+    assert repr(read()) == repr(compiled)
 
 
 @pytest.mark.parametrize(

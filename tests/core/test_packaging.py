@@ -11,13 +11,21 @@ ROOT = Path(__file__).parents[2]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
 
+SOURCES = {ROOT / source for module in SETUPTOOLS["ext-modules"] for source in module["sources"]}
+
+
 def data_files(package: str) -> set[Path]:
     found = (ROOT / package).rglob("*")
     return {
         path.relative_to(ROOT / package)
         for path in found
-        if path.is_file() and path.suffix not in (".py", ".pyc")
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".so") and path not in SOURCES
     }
+
+
+def test_every_compiled_module_has_its_sources_and_may_be_left_out() -> None:
+    assert all(source.is_file() for source in SOURCES)
+    assert all(module["optional"] for module in SETUPTOOLS["ext-modules"])
 
 
 @pytest.mark.parametrize("package", ["engine", "jobs", "serve"])

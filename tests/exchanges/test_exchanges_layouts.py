@@ -7,6 +7,7 @@ import shutil
 import sys
 import sysconfig
 import tracemalloc
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -240,12 +241,9 @@ def test_nothing_is_kept_of_what_was_read() -> None:
 
 @compiled
 def test_adapter_is_collected_with_its_layouts() -> None:
+    adapter = weakref.ref(Okx())
     gc.collect()
-    kept = sum(isinstance(each, Okx) for each in gc.get_objects())
-    for _ in range(5):
-        Okx()
-    gc.collect()
-    assert sum(isinstance(each, Okx) for each in gc.get_objects()) == kept
+    assert adapter() is None
 
 
 @pytest.mark.parametrize(

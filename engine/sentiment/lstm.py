@@ -1,4 +1,4 @@
-"""A small LSTM that reads word by word: ``lstm``. No weights are shipped; train it."""
+"""A small LSTM that reads word by word: ``lstm``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +21,7 @@ from engine.sentiment.registry import register_configured
 from engine.sentiment.tfidf_features import MAX_CHARACTERS, tokens
 from engine.settings.sentiment import SentimentConfig
 
+SHIPPED = "lstm.npz"
 FORMAT = 1
 MAX_WORDS = 128
 """Words read of a text."""
@@ -54,8 +56,10 @@ class LstmWeights:
         return sum_of.hexdigest()[:8]
 
     def save(self, file: Path | BinaryIO) -> None:
-        """Write it: plain arrays, names as text; no pickle."""
-        named: dict[str, Any] = {f"array:{name}": array for name, array in self.arrays.items()}
+        """Write it: plain arrays in half precision, names as text; no pickle."""
+        named: dict[str, Any] = {
+            f"array:{name}": array.astype(np.float16) for name, array in self.arrays.items()
+        }
         named["format"] = np.array(FORMAT)
         named["words"] = np.frombuffer("\n".join(self.words).encode(), dtype=np.uint8)
         named["temperature"] = np.array(self.temperature)
@@ -77,7 +81,7 @@ class LstmWeights:
                 return cls(
                     tuple(bytes(held["words"]).decode().split("\n")),
                     {
-                        name.removeprefix("array:"): held[name]
+                        name.removeprefix("array:"): held[name].astype(np.float32)
                         for name in held.files
                         if name.startswith("array:")
                     },
@@ -150,8 +154,12 @@ class LstmModel:
         return reading_of(softmax([one / self._temperature for one in logits.tolist()]))
 
 
+def shipped_weights() -> LstmWeights:
+    """Return the weights that come with the package."""
+    with as_file(files("engine.sentiment").joinpath("artifacts", SHIPPED)) as path:
+        return LstmWeights.load(path)
+
+
 @register_configured("lstm")
 def _from_config(config: SentimentConfig) -> SentimentModel:
-    if not config.lstm:
-        raise ConfigError(f"the model lstm comes without weights: {TRAIN}")
-    return LstmModel(LstmWeights.load(Path(config.lstm)))
+    return LstmModel(LstmWeights.load(Path(config.lstm)) if config.lstm else shipped_weights())

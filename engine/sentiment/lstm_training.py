@@ -104,11 +104,13 @@ def train_lstm(
         torch.manual_seed(settings.seed)
         sizes = Sizes(len(words) + FIRST_WORD, settings.width, settings.hidden)
         network = LstmNetwork(sizes, settings.dropout)
-        state = _loop(network, learnt, checked, settings, tell)
+        best = _loop(network, learnt, checked, settings, tell)
+    # In half precision, as they are kept: what is calibrated and tested is what is loaded later.
+    state = {name: tensor.half().float() for name, tensor in best.items()}
     network.load_state_dict(state)
     labels = np.array([text.label for text in checked], dtype=np.int64)
     temperature = fitted_temperature(labels, _logits(network, checked, settings.batch))
-    arrays = {name: tensor.numpy().astype(np.float32) for name, tensor in state.items()}
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
     return LstmWeights(words, arrays, temperature)
 
 

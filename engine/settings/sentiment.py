@@ -41,7 +41,8 @@ class SentimentConfig(Section):
     """Weights of the model ``tfidf`` that `train_sentiment` wrote; the shipped ones where it is
     empty."""
     lstm: FilePath = ""
-    """Weights of the model ``lstm`` that `train_sentiment` wrote; none are shipped."""
+    """Weights of the model ``lstm`` that `train_sentiment` wrote; the shipped ones where it is
+    empty."""
     calibration: FilePath = ""
     """File that `calibrate_sentiment` wrote for `model`; its readings go through it."""
     half_life_share: PositiveFloat = 0.5

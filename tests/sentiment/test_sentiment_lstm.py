@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -105,9 +106,20 @@ def test_lstm_weights_come_back_from_their_file_and_keep_their_name(trained, tmp
     assert model.score(["oil soars"]) == LstmModel(trained[1]).score(["oil soars"])
 
 
-def test_lstm_without_weights_says_to_train():
-    with pytest.raises(ConfigError, match="comes without weights: train it with the job"):
-        sentiment_model("lstm")
+def test_lstm_comes_with_weights_that_know_good_news_from_bad():
+    model = sentiment_model("lstm")
+    texts = ["Bitcoin surges to a record high", "Exchange halts withdrawals after a hack"]
+    assert [one.label for one in model.score(texts)] == ["bullish", "bearish"]
+    size = len(files("engine.sentiment").joinpath("artifacts/lstm.npz").read_bytes())
+    assert size < 2_000_000
+
+
+def test_lstm_weights_are_kept_in_half_precision_and_tested_so(trained, tmp_path: Path):
+    path = tmp_path / "lstm.npz"
+    trained[1].save(path)
+    kept = LstmWeights.load(path)
+    assert kept.digest == trained[1].digest
+    assert all(np.array_equal(kept.arrays[name], trained[1].arrays[name]) for name in kept.arrays)
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,12 @@ import psutil
 import pyarrow as pa
 import ray
 
+from benchmarks.bare_scoring import rate_alone, rate_side_by_side
 from benchmarks.batch_data import first_symbols, recorded_candles, simulated_texts
 from benchmarks.machine import describe_machine
-from engine.actors.text_reading import open_text_reader
 from engine.clock import SystemClock
 from engine.config import Config, load_config
 from engine.features.catalogue import feature_columns
-from engine.sentiment.scoring import score_texts as score_alone
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
 from engine.store.ray_data import BLOCK_BYTES, ClickHouseSink, ClickHouseSource
@@ -181,7 +180,11 @@ class Bench:
         texts = simulated_texts(self.texts)
         self.empty("texts", "sentiment_scores")
         self.store.insert("texts", texts)
-        before = self._score_alone()
+        few = self.store.query_arrow(
+            f"SELECT {', '.join(score_texts.COLUMNS)} FROM texts LIMIT {{few:UInt64}}",
+            {"few": self.texts // 8},
+        )
+        before, together_before = rate_alone(few), rate_side_by_side(few)
         self.run_job("score_texts", score_texts.main, model="lexicon")
         # From the first rows that were stored on: replicas take seconds to start.
         (span,) = self.store.query_arrow(
@@ -191,21 +194,9 @@ class Bench:
         ).to_pylist()
         self.note("score_texts", (span["n"] - span["first"]) / span["s"])
         # Before and after: the speed of a shared machine moves within the minute.
-        self.note("score_texts bare", (before + self._score_alone()) / 2)
-
-    def _score_alone(self) -> float:
-        """Return the texts a second that this process scores, with the texts at hand."""
-        rows = self.store.query_arrow(
-            f"SELECT {', '.join(score_texts.COLUMNS)} FROM texts LIMIT {{few:UInt64}}",
-            {"few": self.texts // 8},
-        )
-        ids, titles, bodies, instruments = (
-            rows.column(name).to_pylist() for name in score_texts.COLUMNS
-        )
-        reader = open_text_reader("lexicon", Config())
-        began = time.perf_counter()
-        score_alone(reader, ids, titles, bodies, instruments, 0)
-        return len(ids) / (time.perf_counter() - began)
+        together = (together_before + rate_side_by_side(few)) / 2
+        self.note("score_texts side by side", together)
+        self.note("score_texts bare", (before + rate_alone(few)) / 2)
 
 
 @contextmanager
@@ -283,6 +274,18 @@ def show(bench: Bench) -> None:
             f"{name:16} {bench.median(key):12,.0f} {bare:12,.0f} {ratio:7.2f} {goal:6.2f}  "
             f"{reference}"
         )
+    if "score_texts" in bench.figures:
+        cores = psutil.cpu_count() or 1
+        together = bench.figures["score_texts side by side"]
+        like_one = [cores * bare for bare in bench.figures["score_texts bare"]]
+        for what, got, of in (
+            ("score_texts of bare processes, one a core", bench.figures["score_texts"], together),
+            ("these of all cores, each like one process", together, like_one),
+        ):
+            ratios = [one / other for one, other in zip(got, of, strict=True)]
+            print(
+                f"{what}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
     if "build_features" in bench.figures:
         few, many = bench.figures["build_features few"], bench.figures["build_features"]
         ratio = statistics.median(a / b for a, b in zip(few, many, strict=False))

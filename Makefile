@@ -17,7 +17,7 @@ setup: $(VENV)/.installed  ## Create .venv and install everything into it
 
 # Where there is no NVIDIA GPU torch's CPU build does, a tenth of the size: uv knows where it is kept. What pip finds
 # by itself does too, wherever that place cannot be reached.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt engine/exchanges/frame_scanner.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 3; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
@@ -26,6 +26,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@command -v nvidia-smi >/dev/null || { $(BIN)/pip install --quiet --disable-pip-version-check uv && \
 		UV_HTTP_RETRIES=0 $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu $(TORCH) 2>/dev/null; } || true
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(TORCH)
+	@rm -f engine/exchanges/*.so
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
@@ -60,4 +61,4 @@ soak: setup  ## Run the soak: 1,000 instruments for ten minutes
 	$(BIN)/python -m benchmarks.soak
 
 clean:  ## Remove .venv, caches and the data of local runs
-	rm -rf $(VENV) data build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) data build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info engine/exchanges/*.so

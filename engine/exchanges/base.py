@@ -25,6 +25,7 @@ from engine.domain.market import (
 )
 from engine.domain.timeframe import Timeframe
 from engine.errors import FrameError, VenueError
+from engine.exchanges.layouts import Reader
 
 QUOTES = ("FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USD", "EUR", "GBP", "TRY", "BRL", "BTC", "ETH")
 """Quote currencies that a symbol without a separator is guessed to end in, longest first."""
@@ -111,6 +112,13 @@ class Exchange(ABC):
         self.contract_sizes: dict[str, float] = {}
         """Instrument -> base currency in one unit of the venue's amounts, where that is not 1.
         The owner fills it in from the metadata; a recording keeps it in its header."""
+        self._routes: dict[bytes, tuple[Reader, str]] = {}
+        """What frames of a stream begin with -> what reads them, their instrument; where a venue's
+        frames tell it so."""
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the routes out of a copy, which finds them anew: compiled readers stay here."""
+        return {**self.__dict__, "_routes": {}}
 
     # -- names ---------------------------------------------------------------------------
 

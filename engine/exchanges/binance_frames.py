@@ -1,7 +1,7 @@
 """Frames of Binance spot, each kind read in one pass.
 
 Formats after https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams as known
-on 2026-11-21, checked against frames recorded in 2021 and 2024. Every function here is an
+on 2026-11-21, checked against frames recorded in 2021 and 2024. Every `read_…` here is an
 `engine.exchanges.layouts.Reader`.
 """
 

@@ -2,7 +2,7 @@
 
 Formats after
 https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams as
-known on 2026-11-21, checked against frames recorded in 2021 and 2024. Every function here is an
+known on 2026-11-21, checked against frames recorded in 2021 and 2024. Every `read_…` here is an
 `engine.exchanges.layouts.Reader`.
 """
 

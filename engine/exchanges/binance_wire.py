@@ -95,11 +95,6 @@ class BinanceVenue(BinanceRest):
     """Beginnings of the kinds of streams that we know and have no use for."""
     rotate_after_s = 23 * 3600.0
 
-    def __init__(self, *, guess_symbols: bool = False) -> None:
-        super().__init__(guess_symbols=guess_symbols)
-        self._routes: dict[bytes, tuple[Reader, str]] = {}
-        """What frames begin with, up to the first comma -> what reads them, their instrument."""
-
     @abstractmethod
     def reader(self, kind: str) -> Reader | None:
         """Return what reads frames of a kind of stream (``trade``, ``depth@100ms``).

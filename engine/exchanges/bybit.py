@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -27,6 +27,7 @@ from engine.domain.market import (
 )
 from engine.errors import FrameError, VenueError
 from engine.exchanges.bybit_rest import SIDES, BybitRest, TradeId
+from engine.exchanges.layouts import Reader
 from engine.exchanges.wire import (
     Amount,
     Id,
@@ -113,9 +114,6 @@ _NOTHING = (None,) * 5
 _PRICES = re.compile(r"\.p$|\[0\]$")
 """Paths of prices in trades and books, where any other number with a range is an amount."""
 
-_Reader = Callable[[bytes, str, int], Sequence[MarketEvent]]
-"""Turns a frame into events, given its instrument and the receive time."""
-
 
 @dataclass(slots=True)
 class _Top:
@@ -151,13 +149,11 @@ class Bybit(BybitRest):
     def __init__(self, *, guess_symbols: bool = False) -> None:
         super().__init__(guess_symbols=guess_symbols)
         self._tops: dict[str, _Top] = {}
-        self._readers: dict[str, _Reader] = {
+        self._readers: dict[str, Reader] = {
             "publicTrade": self._trades,
             "orderbook": self._books,
             "tickers": self._tickers,
         }
-        self._routes: dict[bytes, tuple[_Reader, str]] = {}
-        """What frames begin with, up to the first comma -> what reads them, their instrument."""
 
     def track(self, instruments: Iterable[str]) -> None:
         """Remember instruments; what a symbol stood for before no longer counts."""
@@ -264,7 +260,7 @@ class Bybit(BybitRest):
             return (Heartbeat(self.name, None, receive_time),)
         raise FrameError("unknown_message", f"bybit sent an unknown message: {shorten(frame)}")
 
-    def _reader(self, kind: str, rest: str) -> _Reader | None:
+    def _reader(self, kind: str, rest: str) -> Reader | None:
         """Return what reads a topic's frames, given its first word and what follows it."""
         if kind == "orderbook" and rest.startswith("1."):
             return self._book_tops

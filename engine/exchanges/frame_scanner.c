@@ -17,18 +17,21 @@
 #include <string.h>
 #include <structmember.h>
 
-#if FLT_EVAL_METHOD != 0
+#if FLT_EVAL_METHOD != 0 || defined(__FAST_MATH__)
 #error "a quotient of two doubles must be rounded once: read frames without this module"
 #endif
 
 enum { MOST_FIELDS = 32 };
 
-static const double LARGEST = 1e18; /* engine.exchanges.wire.LARGEST */
+_Static_assert((INT64_C(1) << 53) < INT64_C(1000000000000000000), "engine.exchanges.wire.LARGEST");
 static const int64_t LAST_TIME_MS = INT64_C(4102444800000); /* wire.LAST_TIME_NS */
-static const int64_t NS_PER_MS = 1000000;
+static const int64_t NS_PER_MS = 1000000; /* engine.clock.NS_PER_MS */
 
-/* What a step of a variant reads; layouts.KINDS has the same order. */
+/* What a step of a variant reads. Their names are told to layouts.py, which reads in Python where it
+ * knows others: an old module must not read a new layout. */
 enum kind { LITERAL, CHOICE, TEXT, DIGITS, ID, TIME, PRICE, AMOUNT, REMAINING, CHECKSUM, LEVELS };
+static const char *const KINDS[] = {"literal", "choice", "text",      "digits",   "id",    "time",
+                                    "price",   "amount", "remaining", "checksum", "levels"};
 
 typedef struct {
     enum kind kind;
@@ -53,7 +56,8 @@ typedef struct {
     int instrument_field;
     int time_field;
     Py_ssize_t length;
-    Variant *variants; /* the one that fitted last comes first */
+    Variant *variants;
+    Py_ssize_t latest; /* the one that fitted last, which is tried first */
 } Layout;
 
 /* -- numbers and text ---------------------------------------------------------------------- */
@@ -87,9 +91,9 @@ static const double TENS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                               1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                               1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-/* A number from 0 up to LARGEST, with or without a fraction. Where its digits and the power of ten
- * are doubles exactly, so that their quotient is the double nearest to the number (Clinger 1990);
- * numbers of more digits are not read here. */
+/* A number, not negative, with or without a fraction, whose digits make at most 2^53: then they and
+ * the power of ten below them are doubles exactly, and their quotient is the double nearest to the
+ * number (Clinger 1990). Numbers of more digits are not read here, and none reaches wire.LARGEST. */
 static inline bool
 decimal(const char **at, double *value)
 {
@@ -118,7 +122,7 @@ decimal(const char **at, double *value)
     }
     *at = sign;
     *value = (double)number / TENS[fraction];
-    return *value < LARGEST;
+    return true;
 }
 
 /* Up to the closing quote: plain ASCII without escapes. */
@@ -316,13 +320,13 @@ take(const Step *step, const char **at, const char *end, PyObject **values)
         if (!whole(at, &number)) {
             return 0;
         }
-        value = PyLong_FromLongLong(number);
+        value = is_kept ? PyLong_FromLongLong(number) : NULL;
         break;
     case TIME:
         if (!whole(at, &number) || number <= 0 || number >= LAST_TIME_MS) {
             return 0;
         }
-        value = PyLong_FromLongLong(number * NS_PER_MS);
+        value = is_kept ? PyLong_FromLongLong(number * NS_PER_MS) : NULL;
         break;
     case PRICE:
     case AMOUNT:
@@ -330,13 +334,13 @@ take(const Step *step, const char **at, const char *end, PyObject **values)
         if (!decimal(at, &amount) || !(amount > 0.0 || step->kind == REMAINING)) {
             return 0;
         }
-        value = PyFloat_FromDouble(amount);
+        value = is_kept ? PyFloat_FromDouble(amount) : NULL;
         break;
     case CHECKSUM:
         if (!checksum(at, &sum)) {
             return 0;
         }
-        value = PyLong_FromUnsignedLong(sum);
+        value = is_kept ? PyLong_FromUnsignedLong(sum) : NULL;
         break;
     case LEVELS:
         value = PyList_New(0);
@@ -421,22 +425,24 @@ static PyObject *
 layout_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *names)
 {
     Layout *self = (Layout *)callable;
+    if (self->otherwise == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the layout has been collected");
+        return NULL;
+    }
     if (PyVectorcall_NARGS(nargsf) != 3 || names != NULL || !PyBytes_CheckExact(args[0])) {
         return PyObject_Vectorcall(self->otherwise, args, nargsf, names);
     }
     const char *frame = PyBytes_AS_STRING(args[0]);
     const char *end = frame + PyBytes_GET_SIZE(args[0]);
     PyObject *values[MOST_FIELDS] = {NULL};
-    for (Py_ssize_t n = 0; n < self->length; n++) {
-        int found = fits(&self->variants[n], frame, end, values);
+    for (Py_ssize_t n = 0, first = self->latest; n < self->length; n++) {
+        Py_ssize_t place = n == 0 ? first : n <= first ? n - 1 : n;
+        const Variant *variant = &self->variants[place];
+        int found = fits(variant, frame, end, values);
         PyObject *events = NULL;
         if (found == 1) {
-            if (n > 0) {
-                Variant fitting = self->variants[n];
-                self->variants[n] = self->variants[0];
-                self->variants[0] = fitting;
-            }
-            events = layout_event(self, &self->variants[0], values, args[1], args[2]);
+            self->latest = place;
+            events = layout_event(self, variant, values, args[1], args[2]);
         }
         forget(values);
         if (found != 0) {
@@ -527,7 +533,11 @@ layout_new(PyTypeObject *type, PyObject *args, PyObject *names)
     self->time_field = time_field;
     self->variants = PyMem_Calloc((size_t)PyTuple_GET_SIZE(variants) + 1, sizeof(Variant));
     Py_ssize_t most = PyTuple_GET_SIZE(constants);
-    bool is_sound = self->variants != NULL && most <= MOST_FIELDS;
+    if (self->variants == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    bool is_sound = most <= MOST_FIELDS;
     while (is_sound && self->length < PyTuple_GET_SIZE(variants)) {
         Variant *variant = &self->variants[self->length];
         is_sound = variant_init(variant, PyTuple_GET_ITEM(variants, self->length), most);
@@ -535,7 +545,7 @@ layout_new(PyTypeObject *type, PyObject *args, PyObject *names)
     }
     if (!is_sound) {
         if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ValueError, "a variant has a step that does not exist");
+            PyErr_SetString(PyExc_ValueError, "a step of another form, or an event of too many fields");
         }
         Py_DECREF(self);
         return NULL;
@@ -561,18 +571,21 @@ layout_traverse(Layout *self, visitproc visit, void *arg)
 static int
 layout_clear(Layout *self)
 {
+    /* Out of reach first: what is let go of may call back. */
+    Variant *variants = self->variants;
+    Py_ssize_t length = self->length;
+    self->variants = NULL;
+    self->length = 0;
     Py_CLEAR(self->otherwise);
     Py_CLEAR(self->event);
     Py_CLEAR(self->constants);
-    for (Py_ssize_t n = 0; n < self->length; n++) {
-        for (Py_ssize_t m = 0; m < self->variants[n].length; m++) {
-            Py_CLEAR(self->variants[n].steps[m].argument);
+    for (Py_ssize_t n = 0; n < length; n++) {
+        for (Py_ssize_t m = 0; m < variants[n].length; m++) {
+            Py_CLEAR(variants[n].steps[m].argument);
         }
-        PyMem_Free(self->variants[n].steps);
+        PyMem_Free(variants[n].steps);
     }
-    self->length = 0;
-    PyMem_Free(self->variants);
-    self->variants = NULL;
+    PyMem_Free(variants);
     return 0;
 }
 
@@ -610,13 +623,33 @@ static PyType_Spec layout_spec = {
     .slots = layout_slots,
 };
 
+static PyObject *
+kinds(void)
+{
+    Py_ssize_t length = (Py_ssize_t)(sizeof KINDS / sizeof *KINDS);
+    PyObject *names = PyTuple_New(length);
+    for (Py_ssize_t n = 0; names != NULL && n < length; n++) {
+        PyObject *name = PyUnicode_FromString(KINDS[n]);
+        if (name == NULL) {
+            Py_CLEAR(names);
+        }
+        else {
+            PyTuple_SET_ITEM(names, n, name);
+        }
+    }
+    return names;
+}
+
 static int
 module_exec(PyObject *module)
 {
     PyObject *layout = PyType_FromModuleAndSpec(module, &layout_spec, NULL);
-    int failed = layout == NULL ? -1 : PyModule_AddObjectRef(module, "Layout", layout);
+    PyObject *names = kinds();
+    int failed = layout == NULL || names == NULL || PyModule_AddObjectRef(module, "Layout", layout) < 0 ||
+                 PyModule_AddObjectRef(module, "KINDS", names) < 0;
     Py_XDECREF(layout);
-    return failed;
+    Py_XDECREF(names);
+    return failed ? -1 : 0;
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};

@@ -27,7 +27,7 @@ kept. Its kinds:
 ``digits``                a whole number that is not kept
 ``id``                    a whole number of up to 18 digits
 ``time``                  milliseconds since 1970, up to 2100; kept as nanoseconds
-``price``, ``amount``     a number above zero and below `wire.LARGEST`
+``price``, ``amount``     a number above zero, whose digits make at most 2^53
 ``remaining``             the same, or zero
 ``checksum``              a signed number of 32 bits, not zero; kept as an unsigned one
 ``levels``                ``[["61800.30","0.014"],…]``, prices and remaining amounts
@@ -49,11 +49,6 @@ import msgspec
 
 from engine.domain.market import MarketEvent
 
-try:
-    from engine.exchanges.frame_scanner import Layout
-except ImportError:
-    Layout = None  # type: ignore[assignment, misc]
-
 Reader: TypeAlias = Callable[[bytes, str, int], Sequence[MarketEvent]]
 """Turns a frame into events, given its instrument and the receive time (UTC nanoseconds). It may
 raise what its decoder raises."""
@@ -71,6 +66,15 @@ KINDS = (
 )
 """In the order of ``enum kind``."""
 
+try:
+    from engine.exchanges.frame_scanner import KINDS as COMPILED_KINDS
+    from engine.exchanges.frame_scanner import Layout
+except ImportError:
+    COMPILED_KINDS = ()
+
+_IS_COMPILED = COMPILED_KINDS == KINDS
+"""An old module that was left behind reads other kinds."""
+
 INSTRUMENT, RECEIVE_TIME = "instrument", "receive_time"
 
 _HOLE = re.compile(r"<([^<>]*):([^<>:]*)>")
@@ -78,7 +82,7 @@ _HOLE = re.compile(r"<([^<>]*):([^<>:]*)>")
 
 def is_compiled() -> bool:
     """Return whether frames of a usual layout are read by compiled code here."""
-    return Layout is not None
+    return _IS_COMPILED
 
 
 def usual_layout(
@@ -111,7 +115,7 @@ def usual_layout(
     variants = tuple(_variant(event, template, constants) for template in templates)
 
     def decorate(reader: Reader) -> Reader:
-        if Layout is None:
+        if not _IS_COMPILED:
             return reader
         return Layout(
             reader,
@@ -161,8 +165,11 @@ def _hole(fields: Sequence[str], kind: str, value: str, text: str) -> Step:
         found = (choice.partition("=") for choice in kind.split("|"))
         choices = tuple((written.encode(), kept or written) for written, _, kept in found)
         return (KINDS.index("choice"), field, text_field, False, choices)
-    if kind == "levels+":
-        return (KINDS.index("levels"), field, text_field, True, None)
-    if kind not in KINDS[2:]:
+    name = "levels" if kind == "levels+" else kind
+    if name not in KINDS[2:]:
         raise ValueError(f"{kind!r} is no kind of hole")
-    return (KINDS.index(kind), field, text_field, False, None)
+    if (name == "digits") == bool(value) and name in ("digits", "levels"):
+        raise ValueError(f"{kind!r} is {'never' if value else 'always'} kept in a field")
+    if text and name not in ("id", "levels"):
+        raise ValueError(f"{kind!r} has no digits of its own to keep")
+    return (KINDS.index(name), field, text_field, kind == "levels+", None)

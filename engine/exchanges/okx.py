@@ -39,11 +39,10 @@ from engine.exchanges.okx_wire import (
     MARK_PRICES,
     OPEN_INTEREST,
     TRADES,
+    USUAL,
     RawBook,
     RawBookText,
     RawLevel,
-    usual_book,
-    usual_trade,
 )
 from engine.exchanges.wire import (
     REFUSED,
@@ -111,15 +110,6 @@ class Okx(OkxRest):
             "open-interest": self._open_interest,
             "index-tickers": self._indices,
         }
-        # Amounts of contracts have to be turned into base currency.
-        self._spot_readers: dict[str, Reader] = {
-            **self._readers,
-            "trades-all": usual_trade(self._trades),
-            "trades": usual_trade(self._trades),
-            "books": usual_book(self._books),
-        }
-        self._routes: dict[bytes, tuple[Reader, str]] = {}
-        """What frames begin with, up to the first brace -> what reads them, their instrument."""
 
     def track(self, instruments: Iterable[str]) -> None:
         """Remember instruments; what a symbol stood for before no longer counts."""
@@ -248,10 +238,11 @@ class Okx(OkxRest):
             # An index bears the name of a pair, and matters to us for the pair's swap.
             traded = f"{symbol}-SWAP" if channel == "index-tickers" else symbol
             instrument = self.instrument_of(traded)
-            if is_spot(instrument):
-                reader = self._spot_readers[channel]
             if frame.startswith(_CHANNEL_AT):
-                self._routes[frame[: frame.find(b"}")]] = (reader, instrument)
+                # Amounts of contracts have yet to be turned into base currency.
+                in_coins = is_spot(instrument) and instrument not in self.contract_sizes
+                routed = USUAL[channel](reader) if in_coins and channel in USUAL else reader
+                self._routes[frame[: frame.find(b"}")]] = (routed, instrument)
             return reader(frame, instrument, receive_time)
         if channel in _NOT_FOR_US:
             return ()

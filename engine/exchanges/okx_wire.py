@@ -157,3 +157,6 @@ usual_book = usual_layout(
     previous_sequence=None,
 )
 """Changes of books, without and with a checksum; their numbers in either order, or none (2022)."""
+
+USUAL = {"trades-all": usual_trade, "trades": usual_trade, "books": usual_book}
+"""Channel -> what puts the compiled reader ahead of its reader, where amounts are in coins."""

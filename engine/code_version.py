@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 """Where this code lies: a checkout, or the folder of installed packages."""
 
 _SOURCES = ("engine", "jobs")
+_BUILT = tuple(EXTENSION_SUFFIXES)
+"""What is compiled of the sources where they lie, and does not travel with them."""
 _HEX_DIGITS = 12
 
 
@@ -73,5 +76,6 @@ def _digest(root: Path) -> str:
 def _files(root: Path) -> Iterator[str]:
     for package in _SOURCES:
         for path in (root / package).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
+            is_built = "__pycache__" in path.parts or path.name.endswith(_BUILT)
+            if path.is_file() and not is_built:
                 yield path.relative_to(root).as_posix()

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from importlib.metadata import version
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def test_code_version_without_history_is_a_hash_that_only_the_sources_change(
     shutil.copytree(code, other)
     (other / "engine" / "__pycache__").mkdir()
     (other / "engine" / "__pycache__" / "client.pyc").write_bytes(b"\0")
+    (other / "engine" / f"scanner{EXTENSION_SUFFIXES[0]}").write_bytes(b"\0")
     (other / "docs" / "jobs.md").unlink()
     os.utime(other / "jobs" / "report.py", (0, 0))
     assert code_version(other) == first

@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from importlib.metadata import version
 from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest

@@ -69,6 +69,11 @@ class Instrument(NamedTuple):
             int(match["generation"] or 1),
         )
 
+    @property
+    def is_spot(self) -> bool:
+        """Whether it is the coin itself, neither a perpetual swap nor a future with a date."""
+        return not self.perpetual and self.expiry is None
+
     def __str__(self) -> str:
         again = f"~{self.generation}" if self.generation > 1 else ""
         tail = "-PERP" if self.perpetual else f"-{self.expiry}" if self.expiry else ""

@@ -110,7 +110,7 @@ class Binance(BinanceVenue):
     def symbol(self, instrument: str) -> str:
         """Return for example ``BTCUSDT``."""
         parsed = Instrument.parse(instrument)
-        if parsed.perpetual or parsed.expiry:
+        if not parsed.is_spot:
             raise InstrumentError(
                 f"{instrument} is not traded on binance, which is spot: name a BASE-QUOTE, or "
                 "take it from binance_perp"

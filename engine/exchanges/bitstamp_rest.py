@@ -149,7 +149,7 @@ class BitstampRest(Exchange):
     def symbol(self, instrument: str) -> str:
         """Return for example ``btcusd``."""
         parsed = Instrument.parse(instrument)
-        if parsed.perpetual or parsed.expiry:
+        if not parsed.is_spot:
             raise InstrumentError(
                 f"{instrument} is not streamed from bitstamp: only its spot markets are, for "
                 f"example {parsed.base}-USD"

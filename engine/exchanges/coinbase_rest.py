@@ -94,7 +94,7 @@ class CoinbaseRest(Exchange):
     def symbol(self, instrument: str) -> str:
         """Return for example ``BTC-USD``: the canonical name without its generation."""
         parsed = Instrument.parse(instrument)
-        if parsed.perpetual or parsed.expiry:
+        if not parsed.is_spot:
             raise InstrumentError(f"coinbase has spot markets only, and {instrument} is none")
         return f"{parsed.base}-{parsed.quote}"
 

@@ -239,10 +239,9 @@ class FeedLedger:
 
     def add(self, instrument: str, now: int) -> None:
         """Watch one more instrument from now on."""
-        named = Instrument.parse(instrument)
-        is_derivative = named.perpetual or named.expiry is not None
+        is_spot = Instrument.parse(instrument).is_spot
         for channel in self._channels:
-            if channel == "perpetual" and not is_derivative:
+            if channel == "perpetual" and is_spot:
                 continue  # a spot market has no such feed to fall silent
             feed = _Feed(instrument, channel, now)
             self._feeds[instrument, channel] = feed

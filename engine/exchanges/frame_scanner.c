@@ -27,8 +27,8 @@ _Static_assert((INT64_C(1) << 53) < INT64_C(1000000000000000000), "engine.exchan
 static const int64_t LAST_TIME_MS = INT64_C(4102444800000); /* wire.LAST_TIME_NS */
 static const int64_t NS_PER_MS = 1000000; /* engine.clock.NS_PER_MS */
 
-/* What a step of a variant reads. Their names are told to layouts.py, which reads in Python where it
- * knows others: an old module must not read a new layout. */
+/* What a step of a variant reads. Their names are told to layouts.py, which reads in Python where
+ * it knows others: an old module must not read a new layout. */
 enum kind { LITERAL, CHOICE, TEXT, DIGITS, ID, TIME, PRICE, AMOUNT, REMAINING, CHECKSUM, LEVELS };
 static const char *const KINDS[] = {"literal", "choice", "text",      "digits",   "id",    "time",
                                     "price",   "amount", "remaining", "checksum", "levels"};
@@ -545,7 +545,7 @@ layout_new(PyTypeObject *type, PyObject *args, PyObject *names)
     }
     if (!is_sound) {
         if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ValueError, "a step of another form, or an event of too many fields");
+            PyErr_SetString(PyExc_ValueError, "a step of another form, or too many fields");
         }
         Py_DECREF(self);
         return NULL;
@@ -645,7 +645,8 @@ module_exec(PyObject *module)
 {
     PyObject *layout = PyType_FromModuleAndSpec(module, &layout_spec, NULL);
     PyObject *names = kinds();
-    int failed = layout == NULL || names == NULL || PyModule_AddObjectRef(module, "Layout", layout) < 0 ||
+    int failed = layout == NULL || names == NULL ||
+                 PyModule_AddObjectRef(module, "Layout", layout) < 0 ||
                  PyModule_AddObjectRef(module, "KINDS", names) < 0;
     Py_XDECREF(layout);
     Py_XDECREF(names);

@@ -315,7 +315,7 @@ def sequence_of(trade: Trade) -> int:
 
 def _spot(instrument: str) -> tuple[str, str]:
     parsed = Instrument.parse(instrument)
-    if parsed.perpetual or parsed.expiry:
+    if not parsed.is_spot:
         raise InstrumentError(f"kraken has spot markets only, and {instrument} is none")
     return parsed.base, parsed.quote
 

@@ -161,15 +161,17 @@ def _literal(text: str) -> list[Step]:
 def _hole(fields: Sequence[str], kind: str, value: str, text: str) -> Step:
     field = fields.index(value) if value in fields else -1
     text_field = fields.index(text) if text in fields else -1
-    if "|" in kind:
-        found = (choice.partition("=") for choice in kind.split("|"))
-        choices = tuple((written.encode(), kept or written) for written, _, kept in found)
-        return (KINDS.index("choice"), field, text_field, False, choices)
-    name = "levels" if kind == "levels+" else kind
-    if name not in KINDS[2:]:
+    name = "levels" if kind == "levels+" else "choice" if "|" in kind else kind
+    if name not in KINDS[1:] or kind == "choice":
         raise ValueError(f"{kind!r} is no kind of hole")
-    if (name == "digits") == bool(value) and name in ("digits", "levels"):
+    if name in ("digits", "levels") and (name == "digits") == bool(value):
         raise ValueError(f"{kind!r} is {'never' if value else 'always'} kept in a field")
     if text and name not in ("id", "levels"):
         raise ValueError(f"{kind!r} has no digits of its own to keep")
-    return (KINDS.index(name), field, text_field, kind == "levels+", None)
+    choices = tuple(map(_choice, kind.split("|"))) if name == "choice" else None
+    return (KINDS.index(name), field, text_field, kind == "levels+", choices)
+
+
+def _choice(text: str) -> tuple[bytes, str]:
+    written, _, kept = text.partition("=")
+    return written.encode(), kept or written

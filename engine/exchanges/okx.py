@@ -17,6 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from engine.clock import NS_PER_MS
+from engine.domain.instrument import Instrument
 from engine.domain.market import (
     BookTop,
     BookUpdate,
@@ -29,7 +30,7 @@ from engine.domain.market import (
 )
 from engine.errors import FrameError, VenueError
 from engine.exchanges.layouts import Reader
-from engine.exchanges.okx_rest import OkxRest, inverse_usd, is_spot
+from engine.exchanges.okx_rest import OkxRest, inverse_usd
 from engine.exchanges.okx_wire import (
     BOOK_TEXTS,
     BOOKS,
@@ -240,7 +241,8 @@ class Okx(OkxRest):
             instrument = self.instrument_of(traded)
             if frame.startswith(_CHANNEL_AT):
                 # Amounts of contracts have yet to be turned into base currency.
-                in_coins = is_spot(instrument) and instrument not in self.contract_sizes
+                is_sized = instrument in self.contract_sizes
+                in_coins = Instrument.parse(instrument).is_spot and not is_sized
                 routed = USUAL[channel](reader) if in_coins and channel in USUAL else reader
                 self._routes[frame[: frame.find(b"}")]] = (routed, instrument)
             return reader(frame, instrument, receive_time)

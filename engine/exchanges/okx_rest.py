@@ -361,9 +361,3 @@ def inverse_usd(instrument: str) -> float:
     if _IN_DOLLARS not in instrument:
         return 0.0
     return 100.0 if Instrument.parse(instrument).base == "BTC" else 10.0
-
-
-def is_spot(instrument: str) -> bool:
-    """Return whether amounts of an instrument are in base currency, not in contracts."""
-    parsed = Instrument.parse(instrument)
-    return not (parsed.perpetual or parsed.expiry)

@@ -66,3 +66,16 @@ def test_errors_with_more_than_a_message_survive_pickling() -> None:
     frame = pickle.loads(pickle.dumps(FrameError("not_json", "what")))
     query = pickle.loads(pickle.dumps(StoreQueryError("what", 60)))
     assert (frame.kind, str(frame), query.code, str(query)) == ("not_json", "what", 60, "what")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_spot"),
+    [
+        ("BTC-USDT", True),
+        ("LUNA~2-USDT", True),
+        ("BTC-USDT-PERP", False),
+        ("BTC-USD-261225", False),
+    ],
+)
+def test_instrument_is_spot_where_the_coin_itself_is_traded(name: str, is_spot: bool) -> None:
+    assert Instrument.parse(name).is_spot is is_spot

@@ -320,6 +320,8 @@ def test_adapter_is_collected_with_its_layouts() -> None:
         ("<sequence:digits>", "'digits' is never kept"),
         ("<:levels>", "'levels' is always kept"),
         ("<price=amount:price>", "'price' has no digits of its own"),
+        ("<side=trade_id:buy|sell>", "'buy\\|sell' has no digits of its own"),
+        ("<side:choice>", "'choice' is no kind of hole"),
         ("<cost:price>", "no such field of Trade, or twice: \\['cost'\\]"),
         ("<price:price><price:price>", "no such field of Trade, or twice: \\['price'\\]"),
         ("<price:price><amount:amount><side:buy|sell>", "Trade needs sequence, trade_id"),

@@ -228,7 +228,7 @@ def worker_memory() -> Iterator[list[int]]:
     peaks, ended = [0], threading.Event()
 
     def look() -> None:
-        while not ended.wait(0.5):
+        while not ended.wait(2.0):  # to look costs what the jobs could use
             peaks.extend(map(_private_bytes, psutil.Process().children(recursive=True)))
 
     thread = threading.Thread(target=look, daemon=True)

@@ -106,9 +106,11 @@ def _judged(run: Run, request: DatasetRequest, parts: Sequence[BarRange]) -> Ver
     ConfigError
         Where it fails, unless that is overruled.
     """
+    # Up to the newest bar, not to the end of its month: what was never there is no hole in it.
+    closed = DatasetReader(run.store).closed_until(selection_of(request))
     scope = Scope(
         max(request.begin, parts[0].begin),
-        min(request.end, parts[-1].end),
+        min(request.end, closed),
         request.watermark,
         tables=("candles",),
         exchange=request.exchange or None,

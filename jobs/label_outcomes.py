@@ -126,7 +126,7 @@ def unit_rows(store: Store, unit: LabelUnit, scope: LabelScope, rules: LabelRule
         rules,
         start=unit.start,
         end=unit.end,
-        ends=np.array([its.at if its else STILL_LISTED for its in endings], dtype=np.int64),
+        ends=np.array([its.ended if its else STILL_LISTED for its in endings], dtype=np.int64),
         end_known_at=np.array([its.known_at if its else 0 for its in endings], dtype=np.int64),
     )
     for name, value in (("exchange", unit.exchange), ("timeframe", scope.timeframe.value)):

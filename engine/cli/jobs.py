@@ -18,6 +18,7 @@ from engine.clock import SystemClock
 from engine.errors import ConfigError, NotRunningError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from engine.actors.submission import JobServer, Submission
@@ -27,7 +28,10 @@ STOP_PATIENCE_S = 25.0
 TABLE_WIDTH = 120
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="As engine jobs shows it; a job's name: its newest run.")
+    str,
+    typer.Argument(
+        metavar="ID", help="As engine jobs shows it, or how it begins, such as a job's name."
+    ),
 ]
 
 
@@ -75,7 +79,7 @@ def logs(
 
     target = find_target(address)
     server = target.connect()
-    found = _found(server, target, name)
+    found = _matching(server, target, name)[0]
     if not follow:
         typer.echo(server.log(found.submission_id), nl=False)
         return
@@ -97,7 +101,7 @@ def stop(name: NameArgument, address: AddressOption = "") -> None:
     """
     target = find_target(address)
     server = target.connect()
-    found = _found(server, target, name)
+    found = _one_to_stop(_matching(server, target, name), name)
     console = Console(highlight=False, soft_wrap=True)
     if found.is_over or not server.stop(found.submission_id):
         state = _how_it_ended(target, found)
@@ -153,8 +157,8 @@ def _recorded(
         return list(recent_runs(store, limit))
 
 
-def _found(server: JobServer, target: Target, name: str) -> Submission:
-    """Return the job of this id, else the newest whose id begins so.
+def _matching(server: JobServer, target: Target, name: str) -> Sequence[Submission]:
+    """Return the job of this id, else those of this name or beginning, newest first.
 
     Raises
     ------
@@ -163,12 +167,27 @@ def _found(server: JobServer, target: Target, name: str) -> Submission:
     """
     exact = server.one(name)
     if exact is not None:
-        return exact
+        return (exact,)
     known = server.all()
-    begins = [each for each in known if each.submission_id.startswith(name) or each.job == name]
-    if begins:
-        return begins[0]
-    raise _unknown(target, name)
+    matching = [each for each in known if each.submission_id.startswith(name) or each.job == name]
+    if not matching:
+        raise _unknown(target, name)
+    return matching
+
+
+def _one_to_stop(matching: Sequence[Submission], name: str) -> Submission:
+    """Return the one that still runs, else the newest.
+
+    Raises
+    ------
+    ConfigError
+        Where several run: which of them is meant, nobody said.
+    """
+    going = [each for each in matching if not each.is_over]
+    if len(going) > 1:
+        ids = ", ".join(each.submission_id for each in going)
+        raise ConfigError(f"{name!r} may mean any of {ids}, which all run; name one")
+    return (going or matching)[0]
 
 
 def _unknown(target: Target, name: str) -> Exception:

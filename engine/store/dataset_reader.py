@@ -151,6 +151,14 @@ class DatasetReader:
         begins = found.column("begin").to_pylist()
         return [BarRange(begin, segment_end(begin, selection.timeframe)) for begin in begins]
 
+    def closed_until(self, selection: BarSelection) -> int:
+        """Return when the newest bar closed, UTC nanoseconds; 0 where there is none."""
+        found = self._store.query_arrow(
+            f"SELECT toUnixTimestamp64Nano(max(close_time)) AS closed {_BARS}",
+            selection.parameters(),
+        )
+        return int(found.column("closed")[0].as_py())
+
     def other_versions(self, selection: BarSelection) -> int:
         """Return how many bars have features of another catalogue only."""
         return int(

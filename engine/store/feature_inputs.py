@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from engine.domain.instrument import Market
 from engine.domain.timeframe import Timeframe
@@ -94,31 +93,6 @@ def stored_books(store: Store, timeframe: Timeframe) -> dict[tuple[Market, int],
         (Market(row["exchange"], row["instrument"]), row["segment"]): (
             f"{row['books']} {row['hash']:x}"
         )
-        for row in found.to_pylist()
-    }
-
-
-class Delisting(NamedTuple):
-    """The end of a market's trading."""
-
-    ended: int
-    """UTC nanoseconds."""
-    known_at: int
-    """Since when it is known; later where only a silence told of it."""
-
-
-def delistings(store: Store) -> dict[Market, Delisting]:
-    """Return the end of every market that is delisted, as the registry knows it last."""
-    found = store.query_arrow(
-        "SELECT exchange, instrument, toUnixTimestamp64Nano(assumeNotNull(newest.2)) AS ended, "
-        "toUnixTimestamp64Nano(known) AS known_at FROM (SELECT exchange, instrument, "
-        "argMax(tuple(status, delisted_at), valid_from) AS newest, "
-        "minIf(valid_from, status = 'delisted') AS known "
-        "FROM instruments FINAL GROUP BY exchange, instrument) "
-        "WHERE newest.1 = 'delisted' AND isNotNull(newest.2)"
-    )
-    return {
-        Market(row["exchange"], row["instrument"]): Delisting(row["ended"], row["known_at"])
         for row in found.to_pylist()
     }
 

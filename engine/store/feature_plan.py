@@ -21,9 +21,9 @@ from engine.features.segment import segment_end
 from engine.features.universe import Member, in_order, reference_at
 from engine.features.warm_up import WARM_UP_BARS
 from engine.store.client import Store
+from engine.store.delistings import delistings
 from engine.store.feature_inputs import (
     Series,
-    delistings,
     stored_books,
     stored_features,
     stored_series,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.clock import NS_PER_S
 from engine.domain.timeframe import Timeframe
 from engine.store.client import Store
+from engine.store.delistings import Delisting, delistings
 
 _DAY = Timeframe.D1.ns
 _SPANS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
@@ -68,16 +69,6 @@ class LabelScope:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """That a market was delisted."""
-
-    at: int
-    """When, UTC nanoseconds."""
-    known_at: int
-    """From when on we knew."""
-
-
-@dataclass(frozen=True, slots=True)
 class LabelUnit:
     """The labels of one venue's bars over a month (a day below one hour, an hour of seconds)."""
 
@@ -89,7 +80,7 @@ class LabelUnit:
     end: int
     closed_until: int
     """Close of the newest bar that counts: labels whose horizon ends later are not known yet."""
-    endings: Mapping[str, Ending]
+    endings: Mapping[str, Delisting]
     """Instrument -> its delisting, of those that were delisted before `closed_until`."""
     fingerprint: str
 
@@ -102,9 +93,10 @@ def plan_outcomes(store: Store, scope: LabelScope) -> list[LabelUnit]:
     StoreUnavailable
         Where the store does not answer.
     """
-    units = []
+    units, delisted = [], delistings(store)
     for exchange, days in sorted(_days(store, scope).items()):
-        units += _units(scope, exchange, days, _endings(store, exchange))
+        endings = {name: its for (venue, name), its in delisted.items() if venue == exchange}
+        units += _units(scope, exchange, days, endings)
     return sorted(units, key=lambda unit: (unit.start, unit.exchange))
 
 
@@ -126,7 +118,7 @@ class _Days:
 
 
 def _units(
-    scope: LabelScope, exchange: str, days: _Days, endings: Mapping[str, Ending]
+    scope: LabelScope, exchange: str, days: _Days, endings: Mapping[str, Delisting]
 ) -> list[LabelUnit]:
     units = []
     timeframe = scope.timeframe
@@ -141,7 +133,7 @@ def _units(
         closed = min(days.closed_until, stop + scope.reach)
         marks = days.between(max(0, start - scope.look_back), closed)
         if marks:
-            known = {name: ending for name, ending in endings.items() if ending.at < closed}
+            known = {name: ending for name, ending in endings.items() if ending.ended < closed}
             units.append(_unit(scope, exchange, (start, stop, closed), known, marks))
         span = following
     return units
@@ -151,7 +143,7 @@ def _unit(
     scope: LabelScope,
     exchange: str,
     bounds: tuple[int, int, int],
-    endings: Mapping[str, Ending],
+    endings: Mapping[str, Delisting],
     marks: Sequence[str],
 ) -> LabelUnit:
     timeframe = scope.timeframe
@@ -160,7 +152,7 @@ def _unit(
         "rules": [scope.version, dict(scope.horizons)],
         "bounds": bounds,
         "instruments": scope.instruments,
-        "endings": {name: [its.at, its.known_at] for name, its in sorted(endings.items())},
+        "endings": {name: list(its) for name, its in sorted(endings.items())},
         "candles": marks,
     }
     return LabelUnit(
@@ -217,20 +209,4 @@ def _days(store: Store, scope: LabelScope) -> dict[str, _Days]:
             until[exchange],
         )
         for exchange, rows in by_venue.items()
-    }
-
-
-def _endings(store: Store, exchange: str) -> dict[str, Ending]:
-    """Return the delistings that the registry knows now: instrument -> when."""
-    found = store.query_arrow(
-        "SELECT instrument, toUnixTimestamp64Nano(assumeNotNull(delisted_at)) AS at, "
-        "toUnixTimestamp64Nano(valid_from) AS known_at, status FROM instruments FINAL "
-        "WHERE exchange = {exchange:String} "
-        "ORDER BY valid_from DESC LIMIT 1 BY instrument",
-        {"exchange": exchange},
-    ).to_pylist()
-    return {
-        row["instrument"]: Ending(row["at"], row["known_at"])
-        for row in found
-        if row["status"] == "delisted" and row["at"] > 0
     }

@@ -6,11 +6,14 @@ import io
 import json
 import os
 import threading
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
+from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -449,6 +452,39 @@ def test_stop_of_a_job_that_recorded_its_end_says_what_it_recorded(
         else "report-1: stopped; submitted again it does the rest"
     )
     assert (done.exit_code, done.output.strip()) == (0, said or else_said)
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        (("failed", "running"), "report-1: stopped; submitted again it does the rest"),
+        (("failed", "stopped"), "report-2 is over already: failed"),
+    ],
+)
+def test_stop_of_a_name_means_the_run_that_goes_on(
+    monkeypatch: pytest.MonkeyPatch, states: Sequence[str], told: str
+) -> None:
+    known = [submission(f"report-{2 - at}", state) for at, state in enumerate(states)]
+    assert stopped("report", known, monkeypatch).output.strip() == told
+
+
+def test_stop_of_a_name_that_several_runs_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [submission(name, "running") for name in ("report-2", "report-1")]
+    refused = stopped("report", known, monkeypatch).exception
+    assert isinstance(refused, ConfigError)
+    assert str(refused) == "'report' may mean any of report-2, report-1, which all run; name one"
+
+
+def stopped(name: str, known: Sequence[Submission], monkeypatch: pytest.MonkeyPatch) -> Result:
+    """Ask for a stop on a cluster that knows these jobs, newest first."""
+    server = Mock(**{"one.return_value": None, "all.return_value": known})
+    server.wait.side_effect = lambda found, patience_s: submission(found, "stopped")
+    monkeypatch.setattr(
+        "engine.cli.jobs.find_target", lambda address: Target("http://x", True, None)
+    )
+    monkeypatch.setattr(Target, "connect", lambda self: server)
+    monkeypatch.setattr("engine.cli.jobs.run_recorded", lambda target, name: None)
+    return CliRunner().invoke(app, ["stop", name])
 
 
 def test_problem_is_the_last_error_else_the_last_line() -> None:

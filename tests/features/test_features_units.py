@@ -166,6 +166,9 @@ def test_plan_knows_a_delisting_from_when_it_was_certain(store, world):
     assert of_eth() == (missed, MARCH + 9 * H1.ns)
     store.insert("instruments", [listing("trading", None, MARCH + 30 * H1.ns)])
     assert of_eth() == (None, 0)
+    again, certain = MARCH + 32 * H1.ns, MARCH + 38 * H1.ns
+    store.insert("instruments", [listing("delisted", again, certain)])
+    assert of_eth() == (again, certain), "the first delisting told nothing of the second"
 
 
 def test_todo_leaves_out_what_is_noted_and_stored(store, world):

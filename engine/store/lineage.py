@@ -66,19 +66,18 @@ def one_row(store: Store, sql: str, **parameters: Any) -> dict[str, Any]:
 
 
 _WRITER = """
-SELECT run_id, unit, min(written_at) AS written FROM job_blocks FINAL
-WHERE job IN {jobs:Array(String)} AND ({unit:String} = '' OR unit = {unit:String})
+SELECT run_id, min(written_at) AS written FROM job_blocks FINAL
+WHERE job = {job:String} AND unit = {unit:String} AND rows > 0
     AND written_at >= fromUnixTimestamp64Nano({inserted:Int64})
     AND run_id IN (SELECT run_id FROM job_runs FINAL
-        WHERE started_at <= fromUnixTimestamp64Nano({latest:Int64}))
-GROUP BY run_id, unit ORDER BY written LIMIT 1
+        WHERE started_at >= fromUnixTimestamp64Nano({closed:Int64})
+            AND started_at <= fromUnixTimestamp64Nano({inserted:Int64}))
+GROUP BY run_id ORDER BY written LIMIT 1
 """
 
 
-def writer_of(
-    store: Store, jobs: Sequence[str], inserted_at: int, unit: str = "", slack_ns: int = 0
-) -> Origin | None:
-    """Return the run of a job that wrote a row; None where no job did, but a live engine.
+def writer_of(store: Store, job: str, unit: str, closed: int, inserted_at: int) -> Origin | None:
+    """Return the run of a job that wrote a row; None where none did, but a live engine.
 
     A job notes each block just after it is stored, so a row's block is the first that was noted
     after the row was written, by a run that had begun by then.
@@ -87,29 +86,23 @@ def writer_of(
     ----------
     store
         Where runs are recorded.
-    jobs
+    job
         Which may have written it.
+    unit
+        Which unit of the job it belongs to.
+    closed
+        When the row's bar closed, UTC nanoseconds: what closes while a job runs is left to the live
+        engine.
     inserted_at
         When the store wrote the row, UTC nanoseconds.
-    unit
-        Which unit it belongs to; any where that is not known.
-    slack_ns
-        How much later it may have been: a table may know the second alone.
     """
-    found = one_row(
-        store,
-        _WRITER,
-        jobs=list(jobs),
-        unit=unit,
-        inserted=inserted_at,
-        latest=inserted_at + slack_ns,
-    )
-    if not found or found["written"] > inserted_at + slack_ns + _LONGEST_INSERT_NS:
+    found = one_row(store, _WRITER, job=job, unit=unit, closed=closed, inserted=inserted_at)
+    if not found or found["written"] > inserted_at + LONGEST_INSERT_NS:
         return None
-    return run_origin(store, found["run_id"], unit=found["unit"])
+    return run_origin(store, found["run_id"], unit=unit)
 
 
-_LONGEST_INSERT_NS = 300 * NS_PER_S
+LONGEST_INSERT_NS = 300 * NS_PER_S
 """A block that is noted later than this after a row is another one's."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from engine.clock import NS_PER_S, iso_utc
+from engine.domain.instrument import Market
 from engine.domain.market import Gap
 from engine.domain.sentiment import SentimentAggregate, Window
 from engine.domain.signal import Signal
@@ -16,8 +18,9 @@ from engine.features.warm_up import WARM_UP_BARS
 from engine.signals.factors import SENTIMENT, sentiment_value
 from engine.signals.ranker import MODEL_PREFIX
 from engine.signals.weights import load_weights
+from engine.store.candle_writers import candle_writers, stored_candles
 from engine.store.client import Store
-from engine.store.lineage import Origin, one_row, stored_rows, writer_of
+from engine.store.lineage import Origin, Plain, one_row, stored_rows, writer_of
 from engine.store.toward import toward
 
 MOST_TEXTS = 20
@@ -26,8 +29,6 @@ MOST_TEXTS = 20
 MOST_GAPS = 20
 
 MOST_MARKETS = 100
-
-CANDLE_JOBS = ("import_candles", "build_candles")
 
 _SEGMENT_NAMES = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
@@ -143,7 +144,9 @@ class _SignalTrail:
             facts["changed"] = "written again since, by another version of the catalogue"
         elif row["close"] != self._signal.reference_price:
             facts["changed"] = "written again since, with another close"
-        writer = writer_of(self._store, ("build_features",), row["inserted_at"], self._unit)
+        writer = writer_of(
+            self._store, "build_features", self._unit, self._closed, row["inserted_at"]
+        )
         written = writer or Origin("live", {"written_at": iso_utc(row["inserted_at"])})
         books = [book for book in (self._book(),) if book is not None]
         return Origin("features", facts, (written, self._candles(), *books, self._universe()))
@@ -186,41 +189,27 @@ class _SignalTrail:
         return Origin("rows of that bar, for ranks and scores", {"markets": len(found)}, listed)
 
     def _candles(self) -> Origin:
-        found = one_row(
-            self._store,
-            "SELECT toInt64(count()) AS candles, toInt64(countIf(source = 'trades')) AS built, "
-            "min(open_time) AS first, max(open_time) AS last, "
-            "toInt64(min(version)) AS oldest, toInt64(max(version)) AS newest, "
-            "toInt64(toUnixTimestamp(argMax(inserted_at, open_time))) AS inserted "
-            f"FROM candles FINAL WHERE {_MARKET} AND timeframe = {{timeframe:String}} "
-            "AND open_time >= fromUnixTimestamp64Nano({first:Int64}) "
-            "AND open_time <= fromUnixTimestamp64Nano({opened:Int64})",
-            **self._market,
-            first=self._first,
-            opened=self._opened,
-        )
-        if not found.get("candles"):
+        market = Market(self._signal.exchange, self._signal.instrument)
+        held = stored_candles(self._store, market, self._timeframe, self._first, self._opened)
+        if not held:
             return Origin("candles", {"candles": 0, "rows": "not stored (expired?)"})
-        whole = (found["last"] - found["first"]) // self._timeframe.ns + 1
-        facts = {
-            "candles": found["candles"],
-            "intervals_without_one": whole - found["candles"],
-            "from": iso_utc(found["first"]),
-            "to": iso_utc(found["last"] + self._timeframe.ns),
-            "of_our_trades": found["built"],
-            "of_the_venue": found["candles"] - found["built"],
-            "versions": f"{iso_utc(found['oldest'])} to {iso_utc(found['newest'])}",
+        first, last = held[0].open_time, held[-1].open_time
+        of = Counter(candle.source for candle in held)
+        versions = [candle.version for candle in held]
+        facts: dict[str, Plain] = {
+            "candles": len(held),
+            "intervals_without_one": (last - first) // self._timeframe.ns + 1 - len(held),
+            "from": iso_utc(first),
+            "to": iso_utc(last + self._timeframe.ns),
+            "of_our_trades": of["trades"],
+            "of_the_venue": of["rest"],
+            "imported": of["import"],
+            "versions": f"{iso_utc(min(versions))} to {iso_utc(max(versions))}",
         }
-        origins = [self._trades()]
-        if found["last"] != self._opened:
+        if last != self._opened:
             facts["bar"] = "without trades: a flat bar at the close before it"
-        # This table knows the second alone.
-        writer = writer_of(
-            self._store, CANDLE_JOBS, found["inserted"] * NS_PER_S, slack_ns=NS_PER_S
-        )
-        if writer is not None:
-            origins.insert(0, writer)
-        return Origin("candles of its segment and the warm-up", facts, tuple(origins))
+        writers = candle_writers(self._store, market, self._timeframe, held)
+        return Origin("candles of its segment and the warm-up", facts, (*writers, self._trades()))
 
     def _trades(self) -> Origin:
         found = one_row(

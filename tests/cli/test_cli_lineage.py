@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -23,9 +24,11 @@ from engine.domain.signal import Confidence, Contribution, Coverage, Signal
 from engine.domain.text import TextItem
 from engine.errors import ConfigError
 from engine.features.catalogue import FEATURE_NAMES, FEATURE_VERSION, feature_columns
+from engine.job_request import config_text, load_job_config
 from engine.signals.factors import sentiment_value
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
+from engine.store.lineage import writer_of
 from engine.store.schema import migrate
 
 HOUR = 3_600 * NS_PER_S
@@ -96,6 +99,12 @@ def run(name: str, job: str, started_at: int) -> JobRun:
     )  # fmt: skip
 
 
+def importing(name: str, started_at: int, **keys: object) -> JobRun:
+    said = [f"{key}={json.dumps(value)}" for key, value in keys.items()]
+    config = config_text(load_job_config("import_candles", None, said, {}))
+    return msgspec.structs.replace(run(name, "import_candles", started_at), config=config)
+
+
 def block(name: str, job: str, unit: str, written_at: int) -> JobBlock:
     return JobBlock(job, unit, "f", "t", 1, 1, name, written_at)
 
@@ -113,7 +122,13 @@ def fill(store: Store) -> None:
         ],
     )
     store.insert("book_snapshots", [book(number) for number in (0, 1, 2, 3)])
-    store.insert("candles", [candle(hour) for hour in (-300, -3, -2, 0)])
+    began = now_of(store)
+    store.insert("candles", [candle(-300, "import"), *(candle(hour) for hour in (-3, -2, 0))])
+    store.insert("job_runs", [
+        importing("import-run", began, path="/data/btc.csv", instruments=["BTC-USDT"]),
+        importing("eth-run", began, path="/data/eth.csv", instruments=["ETH-USDT"]),
+    ])  # fmt: skip
+    store.insert("job_blocks", [block("eth-run", "import_candles", "eth.csv rows 1-9", began)])
     store.insert("trades", [trade(number) for number in (7, 8, 9, 70)])
     store.insert("texts", [text(1, T0), text(2, CLOSED - 24 * HOUR), text(3, CLOSED + 1)])
     store.insert("sentiment_scores", [
@@ -199,7 +214,8 @@ def test_signal_leads_to_the_candles_of_its_segment_and_the_trades_of_its_bar(
     candles = parts(row)["candles of its segment and the warm-up"]
     # The one of 300 hours ago is within the warm-up: the segment is the month.
     assert candles["facts"]["candles"] == 4
-    assert candles["facts"]["of_our_trades"] == 4
+    assert candles["facts"]["of_our_trades"] == 3
+    assert (candles["facts"]["of_the_venue"], candles["facts"]["imported"]) == (0, 1)
     assert candles["facts"]["intervals_without_one"] == 301 - 4
     trades = parts(candles)["trades of the bar"]["facts"]
     assert trades == {
@@ -209,6 +225,18 @@ def test_signal_leads_to_the_candles_of_its_segment_and_the_trades_of_its_bar(
         "from": iso_utc(T0 + 7 * 60 * NS_PER_S),
         "to": iso_utc(T0 + 9 * 60 * NS_PER_S),
     }
+
+
+def test_signal_names_the_import_of_its_market_and_none_that_ran_meanwhile(
+    home: EmbeddedStore,
+) -> None:
+    row = parts(told(home, "by-text"))["features"]
+    writers = parts(parts(row)["candles of its segment and the warm-up"])
+    assert set(writers) == {"run import-run", "live, or engine backfill", "trades of the bar"}
+    assert writers["run import-run"]["facts"]["candles"] == 1
+    live = writers["live, or engine backfill"]["facts"]
+    assert (live["candles"], live["source"]) == (3, "our trades")
+    assert "eth-run" not in lineage(home, "by-text").output
 
 
 def test_signal_leads_to_the_texts_that_were_known_and_no_later_one(home: EmbeddedStore) -> None:
@@ -239,6 +267,20 @@ def test_row_that_no_run_wrote_was_written_live(home: EmbeddedStore) -> None:
     assert list(parts(row)) == [
         "live", "candles of its segment and the warm-up", "rows of that bar, for ranks and scores",
     ]  # fmt: skip
+
+
+def test_row_of_a_bar_that_closed_while_its_segment_was_built_was_written_live(
+    home: EmbeddedStore,
+) -> None:
+    with Store(home.endpoint) as store:
+        store.insert("job_runs", [run("nightly", "build_features", CLOSED)])
+        noted = block("nightly", "build_features", "1h nightly", CLOSED + 9 * NS_PER_S)
+        store.insert("job_blocks", [noted])
+        asked = store, "build_features", "1h nightly"
+        assert writer_of(*asked, CLOSED + 1, CLOSED + NS_PER_S) is None
+        before = writer_of(*asked, CLOSED - HOUR, CLOSED + NS_PER_S)
+    assert before is not None
+    assert before.title == "run nightly"
 
 
 def test_signal_leads_to_the_rows_it_was_ranked_among_and_its_book(home: EmbeddedStore) -> None:

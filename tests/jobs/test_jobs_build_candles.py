@@ -17,6 +17,7 @@ from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError
 from engine.features.catalogue import feature_columns
 from engine.job_request import load_job_config
+from engine.store.candle_writers import candle_writers, stored_candles
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
 from engine.store.reader import Reader
@@ -110,6 +111,10 @@ def test_job_makes_the_candles_of_the_live_run_bit_for_bit(empty, trades):
     summary = main(asked(empty))
     assert stored(empty) == live(trades)
     assert summary.written == {"candles": len(stored(empty))}
+    for market in MARKETS:
+        held = stored_candles(empty, market, Timeframe.H1, 0, START + 9 * DAY)
+        [writer] = candle_writers(empty, market, Timeframe.H1, held)
+        assert (writer.title, writer.facts["candles"]) == (f"run {summary.run_id}", len(held))
     again = main(asked(empty))
     assert again.written == {}
     assert again.skipped == {"days that are stored already": 7}

@@ -16,6 +16,7 @@ import pytest
 
 from engine.clock import NS_PER_S, SystemClock, iso_utc
 from engine.config import Config, RetentionConfig, SimulatorConfig
+from engine.domain.instrument import Market
 from engine.domain.market import Candle
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError, EngineError
@@ -24,8 +25,10 @@ from engine.imports.problem import ImportProblem
 from engine.job_request import load_job_config
 from engine.job_summary import Summary
 from engine.simulator.server import SimulatedVenues
+from engine.store.candle_writers import UNCERTAIN, candle_writers, stored_candles
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
+from engine.store.lineage import Origin
 from engine.store.reader import Reader
 from engine.store.schema import migrate
 from jobs import import_candles as job
@@ -106,6 +109,13 @@ def stored(store: Store, instrument: str) -> dict[int, float]:
     return {(candle.open_time - START) // HOUR: candle.open for candle in held}
 
 
+def writers(store: Store, timeframe: Timeframe) -> list[Origin]:
+    """Who wrote the candles of BTC-USDT, as `engine lineage` tells it."""
+    market = Market("binance", "BTC-USDT")
+    held = stored_candles(store, market, timeframe, 0, 2**62)
+    return list(candle_writers(store, market, timeframe, held))
+
+
 def count(store: Store, table: str) -> int:
     return int(store.command(f"SELECT count() FROM {table} FINAL"))
 
@@ -139,6 +149,8 @@ def test_import_candles_of_a_file_stores_them_and_tells(store: Store, tmp_path: 
     assert [(row["job"], row["outcome"], row["rows"]) for row in run] == [
         ("import_candles", "done", 118)
     ]
+    [writer] = writers(store, Timeframe.H1)
+    assert (writer.title, writer.facts["candles"]) == (f"run {summary.run_id}", 58)
 
 
 def test_import_candles_run_again_writes_nothing_and_says_so(
@@ -353,6 +365,9 @@ async def test_import_candles_over_rest_stores_what_the_venue_tells(store: Store
     assert again.written == {"candles": 0}
     assert first.notes["from"] == iso_utc(held[0].open_time)
     assert first.notes["to"] == iso_utc(held[-1].close_time)
+    [writer] = writers(store, Timeframe.M1)
+    assert (writer.title, writer.facts["candles"]) == (UNCERTAIN, len(held))
+    assert f"run {first.run_id}" in {origin.title for origin in writer.origins}
 
 
 def test_import_candles_command_with_skip_bad_imports_what_is_sound(

@@ -108,8 +108,16 @@ def show(console: Console, audits: list[Audit]) -> None:
             "candles were corrected since (engine jobs; live rows replaced)",
             soft_wrap=True,
         )
+    unsettled = sum(each.among_replaced_rows for each in audits)
+    if unsettled:
+        console.print(
+            f"{unsettled:,} live rows have other ranks and are no differences: they were ranked "
+            "among rows that build_features has replaced since",
+            soft_wrap=True,
+        )
     if all(each.is_equal for each in audits):
-        console.print("[bold green]equal[/bold green]: every live row, to the bit")
+        but = ", but for those ranks" if unsettled else ""
+        console.print(f"[bold green]equal[/bold green]: every live row, to the bit{but}")
 
 
 def _list(console: Console, found: Audit) -> None:

@@ -138,6 +138,15 @@ class StoredRows:
     available_at: Times
     last_receive_time: Times
 
+    def those(self, marks: NDArray[np.bool_]) -> StoredRows:
+        """Return the rows that are marked."""
+        return StoredRows(
+            self.open_time[marks],
+            self.values[marks],
+            self.available_at[marks],
+            self.last_receive_time[marks],
+        )
+
 
 def stored_values(
     store: Store, timeframe: Timeframe, start: int, end: int

@@ -163,7 +163,7 @@ def _leave_alone(rows: _Rows, index: int, stored: StoredRows, now: int) -> dict[
     was_live = stored.available_at[theirs] > close_time
     asked = rows.fresh[mine]
     equal = same.all(axis=1)
-    among_others = was_live & ~equal & np.delete(same, _RANKS, axis=1).all(axis=1)
+    among_others = was_live & differ_in_ranks_alone(same)
     rows.fresh[mine[equal | among_others]] = False
     rows.available_at[mine[was_live]] = np.maximum(now, close_time[was_live])
     rows.last_receive_time[mine[was_live]] = stored.last_receive_time[theirs[was_live]]
@@ -220,3 +220,14 @@ def same_bits(first: Array, second: Array) -> NDArray[np.bool_]:
     bits = [np.ascontiguousarray(table).view(np.int64) for table in (first, second)]
     same: NDArray[np.bool_] = (bits[0] == bits[1]) | (np.isnan(first) & np.isnan(second))
     return same
+
+
+def differ_in_ranks_alone(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Say of which rows only ranks over the universe differ.
+
+    Parameters
+    ----------
+    same
+        Of each row and feature whether it is equal, shape (rows, features).
+    """
+    return np.asarray(~same.all(axis=1) & np.delete(same, _RANKS, axis=1).all(axis=1))

@@ -26,7 +26,12 @@ from engine.store.feature_reading import (
     snapshots_of,
     stored_values,
 )
-from engine.store.feature_segments import keep_books, matched, same_bits
+from engine.store.feature_segments import (
+    differ_in_ranks_alone,
+    keep_books,
+    matched,
+    same_bits,
+)
 
 MOST_LISTED = 100
 """Differences listed of a timeframe; all are counted."""
@@ -79,6 +84,9 @@ class Audit:
     """Rows that a batch run made: they are not compared."""
     replaced_rows: int = 0
     """Of them those that it made in place of a live run's, whose candles were corrected since."""
+    among_replaced_rows: int = 0
+    """Live rows whose ranks alone differ, at bars with a replaced row: they were ranked among the
+    row that is gone, so nobody can say what they should be. No difference."""
     missing_rows: int = 0
     """Bars between a market's first and last row that have none: no engine ran."""
     differing_rows: int = 0
@@ -99,6 +107,7 @@ class Audit:
             "rows": self.rows,
             "batch_rows": self.batch_rows,
             "replaced_rows": self.replaced_rows,
+            "among_replaced_rows": self.among_replaced_rows,
             "missing_rows": self.missing_rows,
             "differing_rows": self.differing_rows,
             "differing_values": self.differing_values,
@@ -129,7 +138,8 @@ def bits(value: float) -> str:
 def audit(store: Store, timeframe: Timeframe, scope: Scope) -> Audit:
     """Compute again what live runs stored, and compare.
 
-    Ranks over the universe are compared over the markets that have a row at the bar.
+    Ranks are made over the markets that have a live run's row at the bar, or one in its place: a
+    row that a batch run made, of a market that was imported since or was late, was in no rank then.
 
     Parameters
     ----------
@@ -179,7 +189,10 @@ def _compare(
     found: Audit,
     begun: NDArray[np.int64],
 ) -> None:
-    markets = in_order(stored, unit.scope.configured)
+    live = _late_rows(stored, found)
+    if not live:
+        return
+    markets = in_order(live, unit.scope.configured)
     members = {member.market: member for member in unit.members}
     known = [members[market] for market in markets if market in members]
     beside = [members[unit.reference]] if unit.reference is not None else []
@@ -190,25 +203,43 @@ def _compare(
         unit.warm_up_start,
         unit.end,
     )
-    last = {market: int(rows.open_time[-1]) for market, rows in stored.items()}
+    last = {market: int(rows.open_time[-1]) for market, rows in live.items()}
     end = max(last.values()) + unit.timeframe.ns
     grids = {market: _grid(unit, candles, end) for market, candles in held.items()}
-    inputs = _inputs(store, unit, markets, stored, grids)
+    inputs = _inputs(store, unit, markets, live, grids)
     reference = None if unit.reference is None else grids.get(unit.reference)
     panel = compute_panel(inputs, unit.timeframe, unit.start, reference)
+    replaced = {market: np.isin(rows.available_at, begun) for market, rows in live.items()}
+    replaced_at = np.concatenate(
+        [live[market].open_time[marks] for market, marks in replaced.items()]
+    )
     for index, each in enumerate(inputs):
-        theirs = stored[each.market]
+        theirs, is_live = live[each.market], ~replaced[each.market]
         rows, places = matched(panel, index, theirs.open_time)
         keep_books(panel.values, rows, theirs.values[places])
-        is_late = theirs.available_at > theirs.open_time + unit.timeframe.ns
-        is_live = is_late & ~np.isin(theirs.available_at, begun)
-        found.replaced_rows += int((is_late & ~is_live).sum())
-        _count(found, theirs, is_live)
         computed = np.full(theirs.values.shape, np.nan)
         computed[places] = panel.values[:, rows].T
         has_bar = np.zeros(len(is_live), dtype=np.bool_)
         has_bar[places] = True
-        _judge(found, each.market, theirs, computed, has_bar, is_live)
+        _judge(found, each.market, theirs, computed, has_bar, is_live, replaced_at)
+    found.batch_rows += len(replaced_at)
+    found.replaced_rows += len(replaced_at)
+
+
+def _late_rows(stored: dict[Market, StoredRows], found: Audit) -> dict[Market, StoredRows]:
+    """Return the rows that were there after their bar's close, and count the others.
+
+    They are of live runs, or were made in the place of a live run's.
+    """
+    late = {}
+    for market, rows in stored.items():
+        is_late = rows.available_at > rows.open_time + found.timeframe.ns
+        found.batch_rows += int((~is_late).sum())
+        span = int(rows.open_time[-1] - rows.open_time[0]) // found.timeframe.ns + 1
+        found.missing_rows += span - len(rows.open_time)
+        if is_late.any():
+            late[market] = rows.those(is_late)
+    return late
 
 
 def _grid(unit: FeatureUnit, candles: Columns, end: int) -> Bars:
@@ -219,14 +250,14 @@ def _inputs(
     store: Store,
     unit: FeatureUnit,
     markets: Sequence[Market],
-    stored: dict[Market, StoredRows],
+    live: dict[Market, StoredRows],
     grids: dict[Market, Bars],
 ) -> list[MarketBars]:
     """Take of each market the bars that have both a row and a place on its grid."""
     empty = Bars.of([])
     wanted = []
     for market in markets:
-        times, grid = stored[market].open_time, grids.get(market, empty)
+        times, grid = live[market].open_time, grids.get(market, empty)
         wanted.append(times[np.isin(times, grid.open_time)])
     ranked = first_of_each_coin(markets, wanted)
     books = snapshots_of(store, markets, unit.timeframe, unit.start, unit.end)
@@ -236,13 +267,6 @@ def _inputs(
     ]
 
 
-def _count(found: Audit, rows: StoredRows, is_live: NDArray[np.bool_]) -> None:
-    found.rows += int(is_live.sum())
-    found.batch_rows += int((~is_live).sum())
-    span = int(rows.open_time[-1] - rows.open_time[0]) // found.timeframe.ns + 1
-    found.missing_rows += span - len(rows.open_time)
-
-
 def _judge(
     found: Audit,
     market: Market,
@@ -250,9 +274,14 @@ def _judge(
     computed: NDArray[np.float64],
     has_bar: NDArray[np.bool_],
     is_live: NDArray[np.bool_],
+    replaced_at: NDArray[np.int64],
 ) -> None:
     same = same_bits(stored.values, computed)
-    for row in np.flatnonzero(is_live & ~(has_bar & same.all(axis=1))):
+    beside_replaced = is_live & np.isin(stored.open_time, replaced_at)
+    is_unsettled = beside_replaced & differ_in_ranks_alone(same)
+    found.rows += int(is_live.sum())
+    found.among_replaced_rows += int(is_unsettled.sum())
+    for row in np.flatnonzero(is_live & ~is_unsettled & ~(has_bar & same.all(axis=1))):
         open_time = int(stored.open_time[row])
         if not has_bar[row]:
             found.note(market, open_time, [(ROW, float("nan"), float("nan"))])

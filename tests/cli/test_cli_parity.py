@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from engine.cli.main import app
+from engine.cli.parity import show
 from engine.config import RetentionConfig
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
@@ -21,7 +23,7 @@ from engine.features.catalogue import FEATURE_INDEX, feature_columns
 from engine.features.rows import feature_row
 from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
-from engine.store.parity import bits
+from engine.store.parity import Audit, bits
 from engine.store.schema import migrate
 from tests.features.conftest import random_walk
 from tests.features.stored_world import World, candles_of, live_of, put
@@ -107,3 +109,11 @@ def test_parity_of_nothing_says_so(store, world):
     assert "no features of 1h of the last 3 hours were stored by a live run" in str(
         answer.exception
     )
+
+
+def test_parity_tells_of_ranks_among_rows_that_are_replaced(capsys):
+    found = Audit(M1, rows=10, batch_rows=1, replaced_rows=1, among_replaced_rows=2)
+    show(Console(width=200), [found])
+    told = capsys.readouterr().out
+    assert "2 live rows have other ranks and are no differences: they were ranked among" in told
+    assert "equal: every live row, to the bit, but for those ranks" in told

@@ -15,9 +15,11 @@ from engine.domain.job import JobRun
 from engine.domain.timeframe import Timeframe
 from engine.features.catalogue import FEATURE_INDEX
 from engine.features.rows import feature_row
+from engine.store.feature_plan import plan_units
+from engine.store.feature_segments import new_rows
 from engine.store.parity import ROW, audit, bits
 from tests.features.conftest import random_books, random_walk
-from tests.features.stored_world import SCOPE, World, candles_of, live_of, put
+from tests.features.stored_world import NOW, SCOPE, World, candles_of, live_of, put
 
 H1 = Timeframe.H1
 START = parse_iso_utc("2024-02-10T00:00:00Z")
@@ -117,27 +119,85 @@ def test_audit_of_a_row_without_a_candle_says_so(store, world, live):
 
 def test_audit_counts_rows_of_batch_runs_and_bars_without_a_row(store, world, live):
     gone = [row for row in live if row.instrument == "BTC-USDT"][5]
-    batch = msgspec.structs.replace(live[-1], available_at=live[-1].close_time)
-    kept = [row for row in live[:-1] if row.open_time != gone.open_time]
-    found = stored(store, world, [*kept, batch])
+    batch = [msgspec.structs.replace(row, available_at=row.close_time) for row in live[-2:]]
+    kept = [row for row in live[:-2] if row.open_time != gone.open_time]
+    found = stored(store, world, [*kept, *batch])
     assert found.is_equal
-    assert (found.rows, found.batch_rows, found.missing_rows) == (len(live) - 3, 1, 2)
+    assert (found.rows, found.batch_rows, found.missing_rows) == (len(live) - 4, 2, 2)
 
 
 def test_audit_does_not_take_rows_that_a_batch_run_replaced_for_live_ones(store, world, live):
     began = END + 10 * H1.ns
-    run = JobRun(
-        "build_features-1", "build_features", "", "{}", "0", began, began + 5, "succeeded", "", 1,
-        0, "{}", 1,
-    )  # fmt: skip
     replaced = msgspec.structs.replace(live[-1], available_at=began)
     found = stored(store, world, [*live[:-1], replaced])
     assert (found.rows, found.batch_rows, found.replaced_rows) == (len(live), 0, 0)
-    store.insert("job_runs", [run])
+    store.insert("job_runs", [run_of_build_features(began)])
     found = audit(store, H1, LAST_DAYS)
     assert (found.rows, found.batch_rows, found.replaced_rows) == (len(live) - 1, 1, 1)
     assert found.as_json()["replaced_rows"] == 1
     store.command("TRUNCATE TABLE job_runs")
+
+
+def imported_world(world):
+    """The same world, and candles of two more markets that were imported since."""
+    more = [
+        candle
+        for seed, name in enumerate(("AAVE-USDT", "ZEC-USDT"), start=3)
+        for candle in candles_of(Market("binance", name), random_walk(seed, BARS, start_ns=START))
+    ]
+    return replace(world, candles=[*world.candles, *more])
+
+
+def run_of_build_features(began):
+    return JobRun(
+        "build_features-1", "build_features", "", "{}", "0", began, began + 5, "done", "", 1, 0,
+        "{}", 1,
+    )  # fmt: skip
+
+
+def build_features(store):
+    for unit in plan_units(store, H1, LAST_DAYS):
+        store.insert_arrow("features", new_rows(store, unit, NOW).rows)
+
+
+def test_audit_ranks_live_rows_among_live_rows_where_markets_were_imported_since(
+    store, world, live
+):
+    put(store, imported_world(world))
+    store.insert("features", live)
+    build_features(store)
+    found = audit(store, H1, LAST_DAYS)
+    assert found.is_equal
+    assert (found.rows, found.batch_rows) == (len(live), len(live))
+
+
+def test_audit_names_a_rank_that_differs_where_markets_were_imported_since(store, world, live):
+    put(store, imported_world(world))
+    index = FEATURE_INDEX["rank_return_24"]
+    spoiled = msgspec.structs.replace(
+        live[-1], values=(*live[-1].values[:index], 0.25, *live[-1].values[index + 1 :])
+    )
+    store.insert("features", [*live[:-1], spoiled])
+    build_features(store)
+    found = audit(store, H1, LAST_DAYS)
+    assert [(d.feature, d.stored) for d in found.differences] == [("rank_return_24", 0.25)]
+
+
+def test_audit_counts_ranks_among_rows_that_were_replaced_apart(store, world, live):
+    put(store, world)
+    store.insert("features", live)
+    last = world.candles[-1]
+    assert last.instrument == "ETH-USDT"
+    store.insert("candles", [msgspec.structs.replace(last, close=last.close * 2, high=last.high * 2,
+                                                     version=last.version + 1)])  # fmt: skip
+    assert audit(store, H1, LAST_DAYS).differing_rows > 0
+    build_features(store)
+    store.insert("job_runs", [run_of_build_features(NOW)])
+    found = audit(store, H1, LAST_DAYS)
+    store.command("TRUNCATE TABLE job_runs")
+    assert found.differences == []
+    assert (found.replaced_rows, found.among_replaced_rows) == (1, 1)
+    assert found.as_json()["among_replaced_rows"] == 1
 
 
 def test_audit_of_nothing_stored_compares_nothing(store, world):

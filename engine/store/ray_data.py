@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -272,8 +273,9 @@ class ClickHouseSink(Datasink[Written]):
     they are stored. Small blocks are joined, large ones cut.
 
     A task or job that is tried again stores nothing twice: a block that is sent again carries the
-    same token; one that was cut elsewhere writes newer versions of the same keys; and of
-    ``trades`` and ``book_tops``, which have no versions, those that the store holds are left out.
+    same token; one that was cut elsewhere, or comes from another sink, writes newer versions of the
+    same keys; and of ``trades`` and ``book_tops``, which have no versions, those that the store
+    holds are left out.
 
     Parameters
     ----------
@@ -303,6 +305,9 @@ class ClickHouseSink(Datasink[Written]):
                 "task that is tried again would store them twice"
             )
         self._is_compared = not has_versions
+        # The store remembers tokens of rows that are gone: deleted, expired, or replaced by others.
+        # A later run that writes the same again means it.
+        self._sink_id = uuid4().hex if has_versions else ""
         self.written = Written()
         """What all tasks stored, once the write is complete."""
 
@@ -330,7 +335,7 @@ class ClickHouseSink(Datasink[Written]):
         # Of all rows, also those that are left out: a try that was thought lost and arrives
         # after all then counts as this one.
         token = content_token(self._typed.table, typed)
-        stored = patiently(partial(self._insert, store, typed, token))
+        stored = patiently(partial(self._insert, store, typed, token + self._sink_id))
         done = Written(stored)
         if has_units and self._ledger is not None:
             now = SystemClock().now_ns()

@@ -199,6 +199,24 @@ def test_block_written_again_is_stored_once(store: Store) -> None:
     assert count(store, "candles") == 3  # without FINAL: the token alone did it
 
 
+@pytest.mark.parametrize(
+    "since",
+    [
+        "INSERT INTO candles (* EXCEPT close) SELECT * EXCEPT close FROM candles",
+        "ALTER TABLE candles DELETE WHERE true SETTINGS mutations_sync = 2",
+    ],
+)
+def test_block_of_a_later_run_is_stored_though_an_equal_one_was_before(
+    store: Store, since: str
+) -> None:
+    rows = candles(0)
+    ClickHouseSink(store.endpoint, "candles").write([rows], None)
+    store.command(since)
+    ClickHouseSink(store.endpoint, "candles").write([rows], None)
+    found = store.query_arrow("SELECT close FROM candles FINAL")
+    assert found.column("close").to_pylist() == rows.column("close").to_pylist()
+
+
 def test_candles_cut_into_other_blocks_collapse_to_one_version(store: Store) -> None:
     sink = ClickHouseSink(store.endpoint, "candles")
     sink.write([candles(0, 1, 2), candles(3, 4)], None)

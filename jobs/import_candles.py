@@ -12,7 +12,9 @@ again and write them, piece by piece; only counts pass through Ray, never rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import pyarrow as pa
@@ -34,6 +36,10 @@ from engine.imports.symbols import SymbolNames
 from engine.imports.verdict import flaws, verdict
 from engine.moments import in_ns
 from engine.settings.import_candles import ImportCandlesSection
+from engine.store.asking import patiently
+from engine.store.client import Store
+from engine.store.endpoint import StoreEndpoint
+from engine.store.held_candles import holds
 from engine.store.ray_data import ClickHouseSink
 from engine.store.reader import Reader
 from engine.store.units import FINGERPRINT, UNIT, UNIT_ROWS
@@ -188,7 +194,7 @@ def _write(run: Run, look: Look, how: Reading, cores: int) -> None:
     parts = [part for each in look.censuses for part in file_parts(each, exchange, look.seams, how)]
     if not parts:
         return
-    task = _Write(ClickHouseSink(run.endpoint, "candles", run.ledger), done)
+    task = _Write(run.endpoint, ClickHouseSink(run.endpoint, "candles", run.ledger), done)
     stored = 0
     with step("parts of files written", len(parts)) as progress:
         for _, (fresh, old) in in_parallel(task, parts, how, cores):
@@ -201,23 +207,30 @@ def _write(run: Run, look: Look, how: Reading, cores: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """Writes a part of a file, in whichever process it runs: rows written, rows that were there."""
+    """Writes a part of a file, in whichever process it runs: rows written, rows that were there.
 
+    What was written once may be gone: dropped, expired, or replaced by another file's. So the store
+    is asked for it.
+    """
+
+    endpoint: StoreEndpoint
     sink: ClickHouseSink
     done: Mapping[str, set[str]]
 
     def __call__(self, part: FilePart, how: Reading) -> tuple[int, int]:
         counts = [0, 0]
 
-        def fresh() -> Iterator[pa.Table]:
+        def fresh(store: Store) -> Iterator[pa.Table]:
             for piece, rows in convert(part, how):
                 unit = f"{part.file.name} {piece}"
-                is_old = part.fingerprint in self.done.get(unit, ())
-                counts[is_old] += rows.num_rows
-                if not is_old:
+                was_written = part.fingerprint in self.done.get(unit, ())
+                is_there = was_written and patiently(partial(holds, store, rows))
+                counts[is_there] += rows.num_rows
+                if not is_there:
                     yield _labelled(rows, unit, part.fingerprint)
 
-        self.sink.write(fresh(), None)
+        with closing(Store(self.endpoint)) as store:
+            self.sink.write(fresh(store), None)
         return counts[0], counts[1]
 
 

@@ -24,7 +24,7 @@ from engine.evaluation.panel import PRICES, lay_panel
 from engine.settings.label_outcomes import horizons_in_bars
 from engine.store.client import Store
 from engine.store.outcome_plan import LabelScope, LabelUnit, plan_outcomes
-from engine.store.outcome_rows import not_stored, outcome_counts, read_prices
+from engine.store.outcome_rows import not_stored, outcome_counts, read_prices, todo
 from engine.store.typed_rows import TypedRows
 from engine.store.units import UnitRows
 from jobs.by_unit import do_units
@@ -47,8 +47,7 @@ def main(config: Config) -> Summary:
         units = plan_outcomes(run.store, scope)
         if not units:
             raise ConfigError(_nothing_to_label(scope))
-        done = run.done_units()
-        left = [unit for unit in units if unit.fingerprint not in done.get(unit.name, set())]
+        left = todo(run.store, units, run.done_units(), scope)
         if len(left) < len(units):
             run.skip("stretches that are labelled already", len(units) - len(left))
         if left:

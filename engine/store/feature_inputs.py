@@ -52,7 +52,8 @@ class Series:
         return start - segment_end(last, timeframe) <= silence_ns
 
 
-def _segment_of(timeframe: Timeframe, column: str) -> str:
+def segment_of(timeframe: Timeframe, column: str) -> str:
+    """Return SQL for the start of the segment that a time lies in, UTC nanoseconds."""
     start = _STARTS[timeframe.segment_span].format(column)
     return f"toUnixTimestamp64Nano(toDateTime64({start}, 9, 'UTC'))"
 
@@ -60,7 +61,7 @@ def _segment_of(timeframe: Timeframe, column: str) -> str:
 def stored_series(store: Store, timeframe: Timeframe) -> dict[Market, Series]:
     """Return what is stored of each market's closed candles."""
     found = store.query_arrow(
-        f"SELECT exchange, instrument, {_segment_of(timeframe, 'open_time')} AS segment, "
+        f"SELECT exchange, instrument, {segment_of(timeframe, 'open_time')} AS segment, "
         "count() AS candles, groupBitXor(cityHash64(open_time, open, high, low, close, volume, "
         "ifNull(vwap, nan), ifNull(twap, nan), ifNull(taker_buy_volume, nan))) AS hash, "
         "toUnixTimestamp64Nano(min(open_time)) AS first_open, "
@@ -84,7 +85,7 @@ def stored_books(store: Store, timeframe: Timeframe) -> dict[tuple[Market, int],
     """Return number and hash of the snapshots by market and segment."""
     found = store.query_arrow(
         "SELECT exchange, instrument, "
-        f"{_segment_of(timeframe, 'addNanoseconds(as_of, -1)')} AS segment, count() AS books, "
+        f"{segment_of(timeframe, 'addNanoseconds(as_of, -1)')} AS segment, count() AS books, "
         "groupBitXor(cityHash64(as_of, receive_time, spread_bps, imbalance, microprice, "
         "bid_prices[1], ask_prices[1])) AS hash FROM book_snapshots FINAL "
         "GROUP BY exchange, instrument, segment"
@@ -100,7 +101,7 @@ def stored_books(store: Store, timeframe: Timeframe) -> dict[tuple[Market, int],
 def stored_features(store: Store, timeframe: Timeframe) -> dict[int, int]:
     """Return how many rows of this catalogue are stored, by segment."""
     found = store.query_arrow(
-        f"SELECT {_segment_of(timeframe, 'open_time')} AS segment, count() AS rows "
+        f"SELECT {segment_of(timeframe, 'open_time')} AS segment, count() AS rows "
         "FROM features WHERE timeframe = {timeframe:String} AND version = {version:String} "
         "GROUP BY segment",
         {"timeframe": timeframe.value, "version": FEATURE_VERSION},

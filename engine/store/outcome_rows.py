@@ -2,12 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 import pyarrow as pa
 
 from engine.store.client import Store
+from engine.store.feature_inputs import segment_of
 from engine.store.outcome_plan import CANDLES, LabelScope, LabelUnit, candle_parameters
 from engine.store.tables import table_named
+
+_OF_SCOPE = (
+    "AND open_time >= fromUnixTimestamp64Nano({begin:Int64}) "
+    "AND open_time < fromUnixTimestamp64Nano({end:Int64}) GROUP BY exchange, segment"
+)
+_LABELS = (
+    "count() AS number FROM outcomes FINAL WHERE timeframe = {timeframe:String} "
+    "AND ({exchange:String} = '' OR exchange = {exchange:String}) "
+    "AND (empty({instruments:Array(String)}) OR has({instruments:Array(String)}, instrument)) "
+    "AND has({horizons:Array(String)}, horizon) AND version = {version:String} "
+)
+_LABELS_WANTED = (
+    "sum(arrayCount(length -> toUnixTimestamp64Nano(close_time) + length "
+    "<= transform(exchange, {venues:Array(String)}, {reaches:Array(Int64)}, toInt64(0)), "
+    "{lengths:Array(Int64)})) AS number " + CANDLES
+)
+
+
+def todo(
+    store: Store, units: Sequence[LabelUnit], done: Mapping[str, set[str]], scope: LabelScope
+) -> list[LabelUnit]:
+    """Return the units that are not stored as they would be made now.
+
+    Parameters
+    ----------
+    store
+        Where candles and labels are.
+    units
+        Of `engine.store.outcome_plan.plan_outcomes`.
+    done
+        Unit -> fingerprints, of `engine.store.units.done_units`. One that is noted there and of
+        which labels are missing (they expired, or were dropped) is to be done again.
+    scope
+        Of the units.
+
+    Raises
+    ------
+    StoreUnavailable
+        Where the store does not answer.
+    """
+    reaches: dict[str, int] = {}
+    for unit in units:
+        reaches[unit.exchange] = max(unit.closed_until, reaches.get(unit.exchange, 0))
+    asked = {
+        **candle_parameters(scope, scope.exchange),
+        "begin": scope.begin,
+        "end": scope.end,
+        "version": scope.version,
+        "horizons": list(scope.horizons),
+        "lengths": [bars * scope.timeframe.ns for bars in scope.horizons.values()],
+        "venues": list(reaches),
+        "reaches": list(reaches.values()),
+    }
+    held, wanted = (_by_segment(store, what, scope, asked) for what in (_LABELS, _LABELS_WANTED))
+
+    def is_whole(unit: LabelUnit) -> bool:
+        key = unit.exchange, scope.timeframe.segment_start(unit.start)
+        return held.get(key, 0) >= wanted.get(key, 0)
+
+    return [
+        unit
+        for unit in units
+        if unit.fingerprint not in done.get(unit.name, set()) or not is_whole(unit)
+    ]
+
+
+def _by_segment(
+    store: Store, what: str, scope: LabelScope, asked: Mapping[str, object]
+) -> dict[tuple[str, int], int]:
+    """Return how many labels there are, or should be: exchange, start of the segment -> number."""
+    segment = segment_of(scope.timeframe, "open_time")
+    found = store.query_arrow(
+        f"SELECT exchange, {segment} AS segment, {what} {_OF_SCOPE}", dict(asked)
+    )
+    return {(row["exchange"], row["segment"]): row["number"] for row in found.to_pylist()}
 
 
 def read_prices(store: Store, unit: LabelUnit, scope: LabelScope) -> pa.Table:

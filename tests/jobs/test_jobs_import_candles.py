@@ -166,6 +166,58 @@ def test_import_candles_run_again_writes_nothing_and_says_so(
     assert count(store, "candles") == 60
 
 
+@pytest.mark.parametrize(
+    ("loss", "written"),
+    [
+        ("TRUNCATE TABLE candles", 60),
+        ("ALTER TABLE candles DELETE WHERE true SETTINGS mutations_sync = 2", 60),
+        (
+            f"ALTER TABLE candles DELETE WHERE toUnixTimestamp64Nano(open_time) = {START + HOUR} "
+            "SETTINGS mutations_sync = 2",
+            20,
+        ),
+    ],
+)
+def test_import_candles_run_again_writes_what_the_store_has_lost(
+    store: Store, tmp_path: Path, loss: str, written: int
+) -> None:
+    path = write(tmp_path / "c.parquet", candles("BTCUSDT", range(60)), row_group_size=20)
+    imported(store, path)
+    store.command(loss)
+    summary = imported(store, path)
+    assert summary.written == {"candles": written}
+    assert sum(summary.skipped.values()) == 60 - written
+    assert stored(store, "BTC-USDT") == {hour: 100.0 + hour for hour in range(60)}
+    assert imported(store, path).skipped == {"rows that are stored already": 60}
+
+
+def test_import_candles_of_a_file_after_one_that_overlaps_counts_again(
+    store: Store, tmp_path: Path
+) -> None:
+    first = write(tmp_path / "x.parquet", candles("BTCUSDT", range(10)))
+    second = write(tmp_path / "y.parquet", candles("BTCUSDT", range(8, 12), 300.0))
+    imported(store, first)
+    imported(store, second)
+    assert stored(store, "BTC-USDT")[9] == 309.0
+    assert imported(store, first).written == {"candles": 10}
+    assert stored(store, "BTC-USDT") == {
+        **{hour: 100.0 + hour for hour in range(10)}, 10: 310.0, 11: 311.0,
+    }  # fmt: skip
+
+
+def test_import_candles_leaves_candles_of_another_source_when_run_again(
+    store: Store, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "c.parquet", candles("BTCUSDT", range(3)))
+    imported(store, path)
+    theirs = Candle(
+        "binance", "BTC-USDT", "1h", START + HOUR, START + 2 * HOUR, 7.0, 8.0, 6.0, 7.0, 1.0,
+        7.0, 1, 7.0, 7.0, 1.0, "rest", True, START + HOUR,
+    )  # fmt: skip
+    store.insert("candles", [theirs])
+    assert imported(store, path).skipped == {"rows that are stored already": 3}
+
+
 def test_import_candles_stopped_half_way_does_the_rest_when_run_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

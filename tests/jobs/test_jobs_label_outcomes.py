@@ -24,6 +24,7 @@ from engine.store.client import Store
 from engine.store.embedded import EmbeddedStore
 from engine.store.lineage import stored_rows
 from engine.store.outcome_plan import LabelScope, LabelUnit, plan_outcomes
+from engine.store.outcome_rows import todo
 from engine.store.schema import migrate
 from jobs import label_outcomes
 from jobs.label_outcomes import make_unit, rules_of, scope_of
@@ -97,7 +98,14 @@ def do(store: Store, units: Sequence[LabelUnit], wanted: LabelScope) -> tuple[in
 
 def label(store: Store, wanted: LabelScope | None = None) -> tuple[int, int]:
     wanted = wanted or scope()
-    return do(store, plan_outcomes(store, wanted), wanted)
+    units = plan_outcomes(store, wanted)
+    counted = do(store, units, wanted)
+    assert todo(store, units, noted(units), wanted) == []
+    return counted
+
+
+def noted(units: Sequence[LabelUnit]) -> dict[str, set[str]]:
+    return {unit.name: {unit.fingerprint} for unit in units}
 
 
 def outcomes(store: Store, horizon: str, instrument: str = "BTC-USDT") -> list[BarOutcome]:
@@ -197,6 +205,22 @@ def test_corrected_candle_writes_only_labels_that_look_at_it_again(store: Store)
     assert outcomes(store, "1h")[29].forward_return == changed.close / candles[29].close - 1.0
 
 
+def test_units_of_which_labels_are_gone_are_to_be_done_again(store: Store) -> None:
+    store.insert("candles", walk(96))
+    label(store)
+    units = plan_outcomes(store, scope())
+    store.command(
+        "ALTER TABLE outcomes DELETE WHERE horizon = '4h' AND "
+        f"toUnixTimestamp64Nano(open_time) = {T0 + 60 * HOUR} SETTINGS mutations_sync = 2"
+    )
+    left = todo(store, units, noted(units), scope())
+    assert [unit.name for unit in left] == ["binance 1h 2022-06"]
+    assert do(store, left, scope()) == (1, 47 + 44 - 1)
+    store.command("TRUNCATE TABLE outcomes")
+    assert todo(store, units, noted(units), scope()) == units
+    assert todo(store, units, {}, scope()) == units
+
+
 def test_gap_is_a_label_without_a_return(store: Store) -> None:
     store.insert("candles", [candle(hour, 100.0 + hour) for hour in (0, 1, 3, 4, 5)])
     label(store)
@@ -249,7 +273,8 @@ def test_one_venue_behind_does_not_hold_back_another(store: Store) -> None:
 def test_stretch_and_instruments_narrow_what_is_labelled(store: Store) -> None:
     store.insert("candles", walk(10))
     store.insert("candles", walk(10, 2, "ETH-USDT"))
-    narrow = scope(instruments=("ETH-USDT",), begin=T0 + 2 * HOUR + 1, end=T0 + 5 * HOUR)
+    begin, end = T0 + 2 * HOUR + 1, T0 + 5 * HOUR - 1
+    narrow = scope(instruments=("ETH-USDT",), begin=begin, end=end)
     label(store, narrow)
     assert outcomes(store, "1h") == []
     assert [one.open_time - T0 for one in outcomes(store, "1h", "ETH-USDT")] == [
@@ -324,6 +349,10 @@ def test_label_job_runs_in_tasks_and_does_only_the_rest_the_second_time(
     second = label_outcomes.main(config)
     assert second.written == {}
     assert second.skipped == {"stretches that are labelled already": 2}
+    store.command("ALTER TABLE outcomes DELETE WHERE true SETTINGS mutations_sync = 2")
+    lost = label_outcomes.main(config)
+    assert (lost.written, lost.skipped) == ({"outcomes": 95 + 92}, {})
+    assert len(outcomes(store, "1h")) == 95
     store.insert("candles", [candle(96, 101.0)])
     third = label_outcomes.main(config)
     assert third.written == {"outcomes": 2}

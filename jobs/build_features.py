@@ -18,7 +18,6 @@ from engine.actors.wiring import markets_of, resolve
 from engine.config import Config
 from engine.domain.timeframe import Timeframe
 from engine.errors import ConfigError
-from engine.moments import in_ns
 from engine.store.client import Store
 from engine.store.feature_plan import SETTLED_NS, FeatureUnit, Scope, plan_units, todo
 from engine.store.feature_segments import new_rows
@@ -26,8 +25,6 @@ from engine.store.units import UnitRows
 from jobs.by_unit import do_units
 from jobs.run import command, running
 from jobs.summary import Summary
-
-DAY_S = 86_400.0
 
 
 def main(config: Config) -> Summary:
@@ -67,7 +64,7 @@ def _scope(config: Config, now: int) -> Scope:
     return Scope(
         configured=tuple(markets_of(resolve(config))),
         reference=config.features.reference,
-        silence_ns=in_ns(section.quiet_days * DAY_S),
+        silence_ns=section.silence_ns,
         begin=begin or 0,
         end=settled if end is None else min(end, settled),
         exchange=section.exchange or "",

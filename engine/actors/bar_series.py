@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from engine.domain.delisting import Delisting
 from engine.domain.instrument import Market
 from engine.domain.market import BookSnapshot, Candle
 from engine.domain.timeframe import Timeframe
@@ -15,6 +16,9 @@ from engine.features.live import LiveFeatures, Values
 MADE_BARS = 8
 """Bars whose values are at hand when a snapshot of their book comes late: it does where our clock
 is behind the venue's. For older ones they are computed again."""
+
+NEVER = 2**62
+"""Nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,14 @@ class BarSeries:
     """Feeds one market's candles of one timeframe into its features, in order of time.
 
     An interval becomes a bar once the stream says that it is over: the candle that came for
-    it, or a flat bar where none did.
+    it, or a flat bar where none did. A market that is delisted, or was silent for too long, has no
+    rows until it trades again, as in a batch run (`engine.features.universe.belongs`).
     """
 
     live: LiveFeatures
+    silence_ns: int = NEVER
+    """After how long without a candle it has no rows."""
+    delisting: Delisting | None = None
     pending: dict[int, Candle] = field(default_factory=dict)
     """Open time -> candle that is closed and not yet a bar."""
     forming: Candle | None = None
@@ -48,6 +56,10 @@ class BarSeries:
     """What the L2 book said at the end of each bar of the segment, and of the one that forms."""
     made: dict[int, NewRow] = field(default_factory=dict)
     """Open time -> the rows made last."""
+    _traded: int = 0
+    """Open time of the newest bar with trades."""
+    _absent: tuple[int, int] = (0, -1)
+    """Open times of the first and last bar of the newest stretch without rows."""
 
     def __post_init__(self) -> None:
         self.books = LiveBooks(self.live.timeframe)
@@ -56,6 +68,12 @@ class BarSeries:
     def market(self) -> Market:
         """Whose bars these are."""
         return self.live.market
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it had no row for its newest bar."""
+        last = self.live.last_bar
+        return last is not None and last.open_time == self._absent[1]
 
     @property
     def next_close(self) -> int | None:
@@ -91,6 +109,7 @@ class BarSeries:
         self.made.clear()
         if not candles:
             return None
+        self._traded = candles[-1].open_time
         grid = regular_grid(candles, start, candles[-1].close_time)
         if len(grid) == 0:
             return None
@@ -116,6 +135,7 @@ class BarSeries:
         bar = Bar.from_candle(candle)
         if _is_same(self.bar_at(bar.open_time), bar):
             return []
+        self._traded = max(self._traded, bar.open_time)
         return self._revised(self.live.revise(bar))
 
     def take_reference(self, bar: Bar) -> list[NewRow]:
@@ -133,9 +153,32 @@ class BarSeries:
             candle = self.pending.pop(open_time, None)
             bar = self.live.flat_bar() if candle is None else Bar.from_candle(candle)
             beside = None if reference is None else reference.bar_at(open_time)
-            rows.append(self._row(bar, self.live.push(bar, beside), is_closed=True))
+            values = self.live.push(bar, beside)
+            if candle is not None:
+                self._traded = open_time
+            elif self._is_over(bar):
+                self._leave_out(open_time)
+                continue
+            rows.append(self._row(bar, values, is_closed=True))
             self._keep(rows[-1])
         return rows
+
+    def _is_over(self, flat: Bar) -> bool:
+        if flat.open_time - self._traded > self.silence_ns:
+            return True
+        its = self.delisting
+        close_time = flat.open_time + self.live.timeframe.ns
+        return its is not None and its.ended <= flat.open_time and its.known_at <= close_time
+
+    def _leave_out(self, open_time: int) -> None:
+        first, last = self._absent
+        follows = last + self.live.timeframe.ns == open_time
+        self._absent = (first if follows else open_time, open_time)
+        self.books.forget_before(self.live.timeframe.segment_start(open_time))
+
+    def _is_left_out(self, bar: Bar) -> bool:
+        first, last = self._absent
+        return bar.filled and first <= bar.open_time <= last
 
     def take_books(self, snapshots: Iterable[BookSnapshot]) -> list[NewRow]:
         """Take snapshots of the L2 book: each belongs to the bar that it was taken in.
@@ -162,7 +205,9 @@ class BarSeries:
 
     def _made_again(self, open_time: int) -> NewRow | None:
         bar, values = self.bar_at(open_time), self.live.values_at(open_time)
-        return None if bar is None or values is None else self._row(bar, values, is_closed=True)
+        if bar is None or values is None or self._is_left_out(bar):
+            return None
+        return self._row(bar, values, is_closed=True)
 
     def _keep(self, row: NewRow) -> None:
         """Keep a row that was made, and no more books than the segment's and the rows' kept."""
@@ -204,7 +249,7 @@ class BarSeries:
         rows = []
         for open_time, values in changed:
             bar = self.bar_at(open_time)
-            if bar is not None:
+            if bar is not None and not self._is_left_out(bar):
                 rows.append(self._row(bar, values, is_closed=True))
                 if open_time in self.made:
                     self.made[open_time] = rows[-1]

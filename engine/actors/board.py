@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from engine.actors.messages import FeatureBatch, SentimentBatch
@@ -86,15 +87,22 @@ class Board:
             and those of before the start.
         """
         for key, receive_time in batch.last_receive.items():
-            exchange, _, instrument = key.partition(":")
-            self.last_receive[Market(exchange, instrument)] = receive_time
+            self.last_receive[_market(key)] = receive_time
         self._unhealthy[batch.worker] = batch.unhealthy
         for text, through in batch.closed_through.items():
             self._through.setdefault(Timeframe(text), {})[batch.worker] = through
         for row in batch.previews:
             self._take_newest(row)
         corrected = {id(bar): bar for row in batch.closed if (bar := self._take_closed(row, now))}
+        self._forget(batch.gone)
         return list(corrected.values())
+
+    def _forget(self, gone: Mapping[str, Iterable[str]]) -> None:
+        for text, markets in gone.items():
+            rows = self._newest.get(Timeframe(text), {})
+            for market in map(_market, markets):
+                if rows.pop(market, None) is not None:
+                    self._changed.add(Timeframe(text))
 
     def take_sentiment(self, batch: SentimentBatch) -> None:
         """Take the aggregates of one moment."""
@@ -196,3 +204,8 @@ class Board:
     def waiting(self) -> int:
         """Bars that wait to be ranked."""
         return sum(len(bars) for bars in self._waiting.values())
+
+
+def _market(text: str) -> Market:
+    exchange, _, instrument = text.partition(":")
+    return Market(exchange, instrument)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from engine.actors.book_queue import BookQueue
 from engine.actors.messages import CandleBatch
+from engine.domain.delisting import Delisting
 from engine.domain.market import BookSnapshot, Candle
 
 KEPT_CANDLES = 20_000
@@ -71,6 +72,7 @@ class CandleFeed:
         self._closed_through = 0
         self._last_receive: dict[str, int] = {}
         self._unhealthy: tuple[str, ...] = ()
+        self._delisted: dict[str, Delisting] = {}
         self._incarnation = ""
         self._news = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -86,6 +88,7 @@ class CandleFeed:
         last_receive: dict[str, int],
         unhealthy: Collection[str],
         books: Collection[BookSnapshot] = (),
+        delisted: Mapping[str, Delisting] | None = None,
     ) -> None:
         """Queue what happened since the last time.
 
@@ -103,6 +106,8 @@ class CandleFeed:
             Instruments with an open gap or a stale feed.
         books
             Snapshots of L2 books taken since the last time.
+        delisted
+            The venue's instruments that are.
         """
         self._books.put(books)
         mine = [candle for candle in closed if self._is_mine(candle)]
@@ -117,6 +122,9 @@ class CandleFeed:
             name: time for name, time in last_receive.items() if name in self.instruments
         }
         self._unhealthy = tuple(name for name in unhealthy if name in self.instruments)
+        self._delisted = {
+            name: its for name, its in (delisted or {}).items() if name in self.instruments
+        }
         if len(self._closed) > BACKLOG_CANDLES:
             self._has_room.clear()
         self._idle.clear()
@@ -181,6 +189,7 @@ class CandleFeed:
             unhealthy=self._unhealthy,
             recipient=self._incarnation,
             books=books,
+            delisted=self._delisted,
         )
 
     async def _deliver(self, batch: CandleBatch) -> str:

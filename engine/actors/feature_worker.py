@@ -90,10 +90,11 @@ class FeatureWorker(EngineActor):
         self._mine = frozenset(markets)
         self._reference = reference
         self._taker = taker
+        silence = config.build_features.silence_ns
         followed = dict.fromkeys([*([reference] if reference else []), *markets])
         self._series = {
             timeframe: {
-                market: BarSeries(LiveFeatures(market, timeframe, market == reference))
+                market: BarSeries(LiveFeatures(market, timeframe, market == reference), silence)
                 for market in followed
             }
             for timeframe in config.features.timeframes
@@ -220,6 +221,8 @@ class FeatureWorker(EngineActor):
             for name in batch.instruments:
                 market = Market(batch.exchange, name)
                 self._through[market] = max(self._through.get(market, 0), batch.closed_through)
+                for series in self._series.values():
+                    series[market].delisting = batch.delisted.get(name)
             for timeframe in self._series:
                 self._advance(timeframe)
         if len(self._closed) > MOST_WAITING_ROWS:
@@ -372,6 +375,7 @@ class FeatureWorker(EngineActor):
             last_receive={str(market): at for market, at in self._last_receive.items()},
             unhealthy=tuple(name for names in self._unhealthy.values() for name in names),
             recipient=self._taker_incarnation,
+            gone=self._gone(),
         )
         warned = False
         while True:
@@ -382,6 +386,13 @@ class FeatureWorker(EngineActor):
                     warned = True
                     self.log.warning("the ranker does not answer (%s)", error)
                 await asyncio.sleep(RETRY_S)
+
+    def _gone(self) -> dict[str, tuple[str, ...]]:
+        return {
+            timeframe.value: names
+            for timeframe, series in self._series.items()
+            if (names := tuple(str(each) for each in self._markets if series[each].is_gone))
+        }
 
     def _closed_through(self, timeframe: Timeframe) -> int:
         """Every bar of ours that ends at or before this has its row."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from engine.clock import Clock
+from engine.domain.delisting import Delisting, newest_delistings
 from engine.domain.instrument import first_generation
 from engine.domain.market import Listing
 from engine.exchanges.base import Exchange
@@ -52,6 +53,8 @@ class ListingWatch:
         self._clock = clock
         self._writes = writes
         self._known: list[Listing] | None = None
+        self.delisted: dict[str, Delisting] = {}
+        """Instrument -> its end, as of the last look."""
 
     async def look(self) -> dict[str, Listing]:
         """Look at what the venue lists.
@@ -76,6 +79,10 @@ class ListingWatch:
             _LOGGER.warning("%s", why)
         rows = observe(self._known, seen, self._clock.now_ns())
         self._known += rows
+        self.delisted = newest_delistings(
+            (row.instrument, row.delisted_at if row.status == "delisted" else None, row.valid_from)
+            for row in sorted(self._known, key=lambda row: row.valid_from)
+        )
         if self._writes:
             await self._writer.put("instruments", rows)
         listed = current(self._known)

@@ -470,6 +470,7 @@ class MarketStream(EngineActor):
                 await asyncio.sleep(0)
         closed, self._closed = self._closed, []
         books, self._books = self._books, []
+        delisted = {} if self._listings is None else self._listings.delisted
         for feed in self._feeds:
             feed.offer(
                 closed,
@@ -478,6 +479,7 @@ class MarketStream(EngineActor):
                 self._last_receive,
                 self._unhealthy(),
                 books,
+                delisted,
             )
         await self._writer.put("candles", closed)
         await self._store_tops(self._tops.due(self._clock.now_ns()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.domain.delisting import Delisting
 from engine.domain.features import FeatureRow
 from engine.domain.market import BookSnapshot, Candle
 from engine.domain.sentiment import SentimentAggregate
@@ -32,6 +33,8 @@ class CandleBatch(msgspec.Struct, frozen=True):
     books: tuple[BookSnapshot, ...] = ()
     """The last snapshot of the L2 book in each of the finest bars, its best levels only; ascending
     in time. Taken before anything else of the batch."""
+    delisted: dict[str, Delisting] = {}
+    """Of its instruments, those that are."""
 
 
 class FeatureBatch(msgspec.Struct, frozen=True):
@@ -50,6 +53,9 @@ class FeatureBatch(msgspec.Struct, frozen=True):
     """Markets with an open gap or a stale feed."""
     recipient: str = ""
     """Incarnation of the ranker it is meant for, as in `CandleBatch`."""
+    gone: dict[str, tuple[str, ...]] = {}
+    """Timeframe -> markets that belong to the universe no more, or not now: silent for too long, or
+    delisted. The rows that there are of them are to be ranked no longer."""
 
 
 class SentimentBatch(msgspec.Struct, frozen=True):

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from engine.domain.delisting import Delisting, newest_delistings
 from engine.domain.instrument import Market
 from engine.store.client import Store
-
-
-class Delisting(NamedTuple):
-    """The end of a market's trading."""
-
-    ended: int
-    """UTC nanoseconds."""
-    known_at: int
-    """Since when it is known; later where only a silence told of it."""
 
 
 def delistings(store: Store) -> dict[Market, Delisting]:
     """Return the end of every market that is delisted by the registry's newest row.
 
-    It is known since the first row that told of this end: not since an earlier delisting that was
-    taken back, and not only since the last row that repeats it.
+    Raises
+    ------
+    StoreUnavailable
+        Where the store does not answer.
     """
     rows = store.query_arrow(
         "SELECT exchange, instrument, toUnixTimestamp64Nano(valid_from) AS told_at, "
@@ -30,11 +22,6 @@ def delistings(store: Store) -> dict[Market, Delisting]:
         "(SELECT exchange, instrument FROM instruments WHERE status = 'delisted') "
         "ORDER BY exchange, instrument, valid_from"
     ).to_pylist()
-    known: dict[Market, Delisting] = {}
-    for row in rows:
-        market = Market(row["exchange"], row["instrument"])
-        if row["ended"] is None:
-            known.pop(market, None)
-        elif market not in known or known[market].ended != row["ended"]:
-            known[market] = Delisting(row["ended"], row["told_at"])
-    return known
+    return newest_delistings(
+        (Market(row["exchange"], row["instrument"]), row["ended"], row["told_at"]) for row in rows
+    )

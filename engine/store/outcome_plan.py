@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.clock import NS_PER_S
+from engine.domain.delisting import Delisting
 from engine.domain.timeframe import Timeframe
 from engine.store.client import Store
-from engine.store.delistings import Delisting, delistings
+from engine.store.delistings import delistings
 
 _DAY = Timeframe.D1.ns
 _SPANS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}

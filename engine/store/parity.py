@@ -156,7 +156,7 @@ def audit(store: Store, timeframe: Timeframe, scope: Scope) -> Audit:
         Where the store does not answer.
     """
     found = Audit(timeframe)
-    # Live runs keep a market however long it is silent.
+    # Whether a market had its place is not asked: its rows say so.
     patient = replace(scope, silence_ns=NEVER)
     planned = {unit.start: unit for unit in plan_units(store, timeframe, patient)}
     start = timeframe.segment_start(timeframe.floor(scope.begin))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from actors_samples import MINUTE, candle
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.actors.bar_series import BarSeries
+from engine.domain.delisting import Delisting
 from engine.domain.instrument import Market
 from engine.domain.timeframe import Timeframe
 from engine.features.live import LiveFeatures
+from engine.features.universe import Member, belongs
 
 BTC, ETH = Market("binance", "BTC-USDT"), Market("binance", "ETH-USDT")
 
@@ -96,3 +101,53 @@ def test_bar_series_late_reference_bar_corrects_what_went_without_it() -> None:
     row = again.load(whole, 0, reference)
     assert row is not None
     assert repr(corrected.values) == repr(row.values)
+
+
+# Its place in the universe
+
+ENDS = st.none() | st.builds(Delisting, ended=st.integers(0, 30), known_at=st.integers(0, 30))
+
+
+@settings(deadline=None)
+@given(
+    traded=st.sets(st.integers(1, 30), max_size=8),
+    silence=st.integers(0, 12),
+    delisted=ENDS,
+    loaded=st.integers(1, 20),
+)
+def test_bar_series_has_the_rows_of_the_bars_at_which_a_batch_run_says_that_it_belongs(
+    traded: set[int], silence: int, delisted: Delisting | None, loaded: int
+) -> None:
+    traded = {0, *traded}
+    bars = np.arange(32) * MINUTE
+    if delisted is not None:
+        delisted = Delisting(*(number * MINUTE for number in delisted))
+    marks = belongs(
+        Member(BTC, 0, *(delisted or ())), bars, np.array(sorted(traded)) * MINUTE,
+        silence * MINUTE, MINUTE,
+    )  # fmt: skip
+    found = series()
+    found.silence_ns, found.delisting = silence * MINUTE, delisted
+    stored = [candle(minute * MINUTE, 100.0) for minute in sorted(traded) if minute < loaded]
+    found.load(stored, 0, None)
+    made = []
+    for minute in range(32):
+        if minute in traded and minute >= loaded:
+            found.take(candle(minute * MINUTE, 100.0))
+        made += [row.open_time for row in found.advance((minute + 1) * MINUTE, None)]
+        if minute > loaded:
+            assert found.is_gone == (not marks[minute])
+    since = stored[-1].open_time
+    assert made == [int(at) for at in bars[marks] if at > since]
+
+
+def test_bar_series_late_candle_makes_no_rows_of_bars_that_were_left_out(loaded: BarSeries) -> None:
+    loaded.silence_ns = MINUTE
+    made = loaded.advance(10 * MINUTE, None)
+    assert [row.open_time // MINUTE for row in made] == [5]
+    assert loaded.is_gone
+    (corrected,) = loaded.take(candle(8 * MINUTE, 150.0))
+    assert (corrected.open_time, corrected.close) == (8 * MINUTE, 150.0)
+    loaded.take(candle(10 * MINUTE, 160.0))
+    (back,) = loaded.advance(11 * MINUTE, None)
+    assert (back.close, loaded.is_gone) == (160.0, False)

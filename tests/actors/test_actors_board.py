@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from actors_samples import MINUTE, features, row, sentiment
 
 from engine.actors.board import KEPT_BARS, Board
@@ -106,3 +107,14 @@ def test_board_unhealthy_markets_are_each_workers_latest_word() -> None:
     assert board.unhealthy == {"binance:BTC-USDT"}
     board.take(sick, now=0)
     assert board.unhealthy == set()
+
+
+def test_board_forgets_the_rows_of_markets_that_are_gone() -> None:
+    board = Board(workers=1, patience_s=5, expects_texts=False)
+    board.take(features(row(0), row(0, instrument="ETH-USDT"), through=MINUTE), now=0)
+    assert [len(rows) for rows in board.changed().values()] == [2]
+    left = features(row(MINUTE, instrument="ETH-USDT"), through=2 * MINUTE)
+    board.take(msgspec.structs.replace(left, gone={"1m": ("binance:BTC-USDT",)}), now=0)
+    ((kept,),) = board.changed().values()
+    assert kept.instrument == "ETH-USDT"
+    assert set(board.ready(now=9)[-1].rows) == {ETH}

@@ -16,6 +16,7 @@ from actors_samples import MINUTE, candle, candles
 from engine.actors.base import Phase
 from engine.actors.feature_worker import FeatureWorker
 from engine.clock import DataClock
+from engine.domain.delisting import Delisting
 from engine.domain.instrument import Market
 from engine.domain.market import Candle
 from engine.domain.timeframe import Timeframe
@@ -232,3 +233,23 @@ async def test_feature_worker_that_cannot_take_a_candle_has_failed_and_keeps_the
     with pytest.raises(ConnectionError):
         await worker.ingest(candles(through=MIDNIGHT))
     await worker.drain()
+
+
+async def test_market_that_is_delisted_has_no_rows_any_more_and_is_told_as_gone(
+    tmp_path: Path, memory: Memory
+) -> None:
+    ranker = RankerStub()
+    worker = worker_at(tmp_path, memory, ranker, MIDNIGHT)
+    await worker.start()
+    ended = {"ETH-USDT": Delisting(MIDNIGHT, MIDNIGHT + 2 * MINUTE)}
+    for through in range(MIDNIGHT + MINUTE, MIDNIGHT + 6 * MINUTE, MINUTE):
+        of_btc = [bar for bar in HISTORY[BTC] if bar.close_time == through]
+        batch = candles(*of_btc, through=through)
+        await worker.ingest(msgspec.structs.replace(batch, delisted=ended))
+    await worker.drain()
+    rows = [row for batch in ranker.batches for row in batch.closed]
+    of_eth = [row.open_time for row in rows if row.instrument == ETH.instrument]
+    # Until it was known, it was a quiet market.
+    assert max(of_eth) == MIDNIGHT
+    assert max(row.open_time for row in rows) == MIDNIGHT + 4 * MINUTE
+    assert ranker.batches[-1].gone == {"1m": ("binance:ETH-USDT",)}

@@ -127,6 +127,8 @@ async def test_watch_symbol_that_is_gone_and_back_is_the_next_generation() -> No
         clock.advance(clock.now_ns() + ABSENT_NS)
         found = await watching.look()
     assert found["LUNA-USDT"].status == "delisted"
+    known_at = clock.now_ns()
+    assert watching.delisted == {"LUNA-USDT": (known_at - ABSENT_NS, known_at)}
     rest.seen.append(luna)
     clock.advance(clock.now_ns() + NS_PER_S)
     assert (await watching.look())["LUNA-USDT"].instrument == "LUNA~2-USDT"

@@ -12,6 +12,7 @@ from engine.actors.messages import CandleBatch
 from engine.actors.top_sampler import TopSampler
 from engine.actors.wiring import markets_of, ranked_markets, reference_market, resolve, shard_of
 from engine.config import Config, load_config
+from engine.domain.delisting import Delisting
 from engine.domain.instrument import Market
 from engine.errors import ConfigError
 
@@ -91,13 +92,18 @@ async def test_candle_feed_hands_on_only_what_the_worker_wants(
 ) -> None:
     feed, worker = fed
     others = [candle(0, instrument="ETH-USDT"), candle(0, timeframe="1h")]
-    feed.offer([candle(0), *others], [], MINUTE, {"BTC-USDT": 1, "XRP-USDT": 2}, ["XRP-USDT"])
+    ended = Delisting(ended=5, known_at=7)
+    feed.offer(
+        [candle(0), *others], [], MINUTE, {"BTC-USDT": 1, "XRP-USDT": 2}, ["XRP-USDT"],
+        delisted={"BTC-USDT": ended, "XRP-USDT": ended},
+    )  # fmt: skip
     await feed.wait_until_idle()
     (batch,) = worker.batches
     assert batch.closed == (candle(0),)
     assert batch.last_receive == {"BTC-USDT": 1}
     assert batch.unhealthy == ()
     assert batch.instruments == ("BTC-USDT",)
+    assert batch.delisted == {"BTC-USDT": ended}
 
 
 async def test_candle_feed_while_the_worker_is_slow_queues_closed_and_replaces_forming(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from engine.actors.bar_series import BarSeries, NewRow
+from engine.domain.delisting import Delisting
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
 from engine.domain.market import BookSnapshot, Candle, Listing
@@ -28,7 +29,6 @@ from tests.features.leak_harness import Known
 DAY_NS = Timeframe.D1.ns
 SCOPE = Scope(configured=(), reference="BTC", silence_ns=7 * DAY_NS, begin=0, end=2**62)
 NOW = 2**61
-LATEST = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,9 @@ def live_of(
     timeframe: Timeframe,
     reference: Market,
     books: Iterable[BookSnapshot] = (),
-    ends: Mapping[Market, int] | None = None,
+    delisted: Mapping[Market, Delisting] | None = None,
 ) -> dict[tuple[Market, int], tuple[float, ...]]:
-    """What the live run stores of a replay of candles, bar by bar, ranks included.
-
-    `ends`: markets whose feed ends, and when; the others stay to the last candle of all.
-    """
+    """What the live run stores of a replay of candles, bar by bar, ranks included."""
     waiting: dict[int, list[Candle]] = {}
     for candle in candles:
         waiting.setdefault(candle.open_time, []).append(candle)
@@ -104,7 +101,11 @@ def live_of(
     markets = dict.fromkeys(
         [reference, *(Market(c.exchange, c.instrument) for its in waiting.values() for c in its)]
     )
-    series = {m: BarSeries(LiveFeatures(m, timeframe, m == reference)) for m in markets}
+    series = {
+        m: BarSeries(LiveFeatures(m, timeframe, m == reference), SCOPE.silence_ns) for m in markets
+    }
+    for market, its in (delisted or {}).items():
+        series[market].delisting = its
     rows: dict[tuple[Market, int], tuple[float, ...]] = {}
     for open_time in range(min(waiting), max(waiting) + 1, timeframe.ns):
         for candle in waiting.get(open_time, ()):
@@ -113,9 +114,8 @@ def live_of(
             series[Market(book.exchange, book.instrument)].take_books([book])
         made: list[NewRow] = []
         for market, its in series.items():
-            if open_time < (ends or {}).get(market, LATEST):
-                beside = None if market == reference else series[reference]
-                made += its.advance(open_time + timeframe.ns, beside)
+            beside = None if market == reference else series[reference]
+            made += its.advance(open_time + timeframe.ns, beside)
         for row in fill_cross_section([_row(each) for each in made]):
             rows[Market(row.exchange, row.instrument), row.open_time] = row.values
     return rows

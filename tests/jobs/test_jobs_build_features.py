@@ -108,9 +108,7 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def expected(world: World) -> dict[tuple[Market, int], tuple[float, ...]]:
-    # Silent for a week, the old coin has no place any more.
-    ends = {LUNA: START + (200 + 7 * 24) * H1.ns}
-    return live_of(world.candles, H1, BTC, world.books, ends)
+    return live_of(world.candles, H1, BTC, world.books)
 
 
 def assert_same(store: Store, expected: dict[tuple[Market, int], tuple[float, ...]]) -> None:
@@ -153,8 +151,7 @@ def test_job_after_a_corrected_candle_stores_what_live_would_have(ray_address, s
     store.insert("candles", [right])
     candles = [right if candle is changed else candle for candle in world.candles]
     main(asked(store))
-    ends = {LUNA: START + (200 + 7 * 24) * H1.ns}
-    assert_same(store, live_of(candles, H1, BTC, world.books, ends))
+    assert_same(store, live_of(candles, H1, BTC, world.books))
 
 
 @pytest.mark.timeout(300)

@@ -77,9 +77,9 @@ def built(store: Store, candles: list[Candle], timeframe: Timeframe) -> None:
         store.insert_arrow("features", rows)
 
 
-def assert_live_is_batch(store, candles, timeframe, ends=None):
+def assert_live_is_batch(store, candles, timeframe):
     built(store, candles, timeframe)
-    expected = live_of(candles, timeframe, Market("binance", "BTC-USDT"), ends=ends)
+    expected = live_of(candles, timeframe, Market("binance", "BTC-USDT"))
     found = stored_rows(store)
     assert found.keys() == expected.keys()
     assert [key for key in found if not same(found[key], expected[key])] == []
@@ -107,10 +107,9 @@ def test_batch_of_recorded_hours_with_gaps_and_a_reused_ticker_equals_their_repl
     last = max(c.open_time for c in candles if c.instrument == luna.instrument)
     first = min(c.open_time for c in candles if c.instrument == luna_2.instrument)
     assert first - last > WEEK_NS
-    # The old coin keeps its place for a week of silence, and no longer.
-    ends = {luna: last + WEEK_NS + Timeframe.H1.ns}
-    found = assert_live_is_batch(store, candles, Timeframe.H1, ends)
+    found = assert_live_is_batch(store, candles, Timeframe.H1)
     times = {market: [t for m, t in found if m == market] for market in (luna, luna_2)}
+    # The old coin keeps its place for a week of silence, and no longer.
     assert max(times[luna]) == last + WEEK_NS
     assert min(times[luna_2]) == first
     # Nothing of the collapse is in the new coin's first return or drawdown.

@@ -11,6 +11,7 @@ import pytest
 
 from engine.clock import parse_iso_utc
 from engine.config import RetentionConfig
+from engine.domain.delisting import Delisting
 from engine.domain.features import FeatureRow
 from engine.domain.instrument import Market
 from engine.domain.market import Listing
@@ -25,7 +26,16 @@ from engine.store.feature_plan import FeatureUnit, plan_units, todo
 from engine.store.feature_segments import AMONG_OTHERS, REPLACED, new_rows
 from engine.store.reader import Reader
 from engine.store.schema import migrate
-from tests.features.stored_world import NOW, SCOPE, World, candles_of, made_of, put
+from tests.features.stored_world import (
+    NOW,
+    SCOPE,
+    World,
+    candles_of,
+    live_of,
+    made_of,
+    put,
+    same,
+)
 
 H1 = Timeframe.H1
 JANUARY = parse_iso_utc("2024-01-01T00:00:00Z")
@@ -205,6 +215,22 @@ def test_new_rows_of_an_empty_store_are_all_bars(store, world):
     assert (last.open_time, last.close_time) == (END - H1.ns, END)
     assert (last.available_at, last.last_receive_time) == (END, END)
     assert (last.version, last.close) == (FEATURE_VERSION, grids[ETH].column("close")[-1])
+
+
+def test_new_rows_around_a_delisting_are_those_of_the_live_run(store, candles):
+    """The other market's ranks are made without it from when the end was known."""
+    ended = Delisting(MARCH + 3 * H1.ns, MARCH + 9 * H1.ns)
+    traded = [c for c in candles if c.instrument == "BTC-USDT" or c.close_time <= ended.ended]
+    listing = Listing(*ETH, "ETHUSDT", "delisted", 0.1, 0.1, 1.0, None, *ended)
+    put(store, World(traded, listings=[listing]))
+    live = live_of(traded, H1, BTC, delisted={ETH: ended})
+    batch = {
+        key: tuple(float("nan") if value is None else value for value in row.values)
+        for key, row in made_of(store, H1).items()
+    }
+    assert batch.keys() == live.keys()
+    assert [key for key in live if not same(live[key], batch[key])] == []
+    assert max(at for market, at in live if market == ETH) == MARCH + 7 * H1.ns
 
 
 def test_new_rows_of_stored_ones_are_none(store, world):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from engine.domain.delisting import Delisting
 from engine.domain.instrument import Market
 from engine.domain.market import BookSnapshot, Candle
@@ -71,9 +73,13 @@ class BarSeries:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it had no row for its newest bar."""
-        last = self.live.last_bar
-        return last is not None and last.open_time == self._absent[1]
+        """Whether there is no row of it to rank: none for its newest bar, and no bar that forms."""
+        next_open = self.live.next_open_time
+        if next_open is None:
+            return True
+        if self.forming is not None and self.forming.open_time == next_open:
+            return False
+        return self._absent[1] + self.live.timeframe.ns == next_open
 
     @property
     def next_close(self) -> int | None:
@@ -89,8 +95,9 @@ class BarSeries:
         start: int,
         reference: BarSeries | None,
         books: Mapping[int, BarBook] | None = None,
+        segment: int = 0,
     ) -> NewRow | None:
-        """Start from stored candles; return the newest bar's features.
+        """Start from stored candles; return the newest bar's features, if it is of the segment.
 
         Parameters
         ----------
@@ -104,18 +111,23 @@ class BarSeries:
         books
             By open time, what is stored of the L2 book at the end of bars, and of the one that
             forms.
+        segment
+            Where it begins. Bars before are its warm-up, with or without trades: too few were read
+            to make rows of them.
         """
         self.books.load(books or {})
         self.made.clear()
         if not candles:
             return None
         self._traded = candles[-1].open_time
-        grid = regular_grid(candles, start, candles[-1].close_time)
+        grid = regular_grid(candles, start, max(candles[-1].close_time, segment))
         if len(grid) == 0:
             return None
         beside = None if reference is None or self.live.is_reference else reference.live.bars
         values = self.live.open(grid, beside)
         last = grid.bar(len(grid) - 1)
+        if last.open_time < segment:
+            return None
         row = self._row(last, tuple(values[-1].tolist()), is_closed=True)
         self._keep(row)
         return row
@@ -156,19 +168,20 @@ class BarSeries:
             values = self.live.push(bar, beside)
             if candle is not None:
                 self._traded = open_time
-            elif self._is_over(bar):
+            elif self._is_over(open_time, self._traded):
                 self._leave_out(open_time)
                 continue
             rows.append(self._row(bar, values, is_closed=True))
             self._keep(rows[-1])
         return rows
 
-    def _is_over(self, flat: Bar) -> bool:
-        if flat.open_time - self._traded > self.silence_ns:
-            return True
+    def _is_over(self, open_time: int, traded: int) -> bool:
+        """Say whether it has no row for a flat bar, which follows one that `traded`."""
         its = self.delisting
-        close_time = flat.open_time + self.live.timeframe.ns
-        return its is not None and its.ended <= flat.open_time and its.known_at <= close_time
+        is_delisted = its is not None and (
+            its.ended <= open_time and its.known_at <= open_time + self.live.timeframe.ns
+        )
+        return is_delisted or open_time - traded > self.silence_ns
 
     def _leave_out(self, open_time: int) -> None:
         first, last = self._absent
@@ -177,8 +190,16 @@ class BarSeries:
         self.books.forget_before(self.live.timeframe.segment_start(open_time))
 
     def _is_left_out(self, bar: Bar) -> bool:
+        """Say whether a kept bar has no row; a candle that came late may have changed that."""
+        if not bar.filled:
+            return False
+        bars = self.live.bars
+        before = np.flatnonzero(~bars.filled[: bars.position(bar.open_time)])
+        if len(before):
+            return self._is_over(bar.open_time, int(bars.open_time[before[-1]]))
+        # It traded last before the bars that are kept: as it was when the bar was made.
         first, last = self._absent
-        return bar.filled and first <= bar.open_time <= last
+        return first <= bar.open_time <= last
 
     def take_books(self, snapshots: Iterable[BookSnapshot]) -> list[NewRow]:
         """Take snapshots of the L2 book: each belongs to the bar that it was taken in.

@@ -136,7 +136,7 @@ class FeatureWorker(EngineActor):
                 books = await asyncio.to_thread(
                     stored_books, reader, self._markets, timeframe, segment, position
                 )
-                self._load(timeframe, candles, start, books)
+                self._load(timeframe, candles, (start, segment, end), books)
         self._seeds = list(self._newest.values())
         self._news.set()
         self.phase = Phase.RUNNING
@@ -160,9 +160,10 @@ class FeatureWorker(EngineActor):
         self,
         timeframe: Timeframe,
         candles: Iterable[Candle],
-        start: int,
+        span: tuple[int, int, int],
         books: Mapping[Market, StoredBooks],
     ) -> None:
+        start, segment, end = span
         by_market: dict[Market, list[Candle]] = {}
         for candle in candles:
             if candle.is_closed:
@@ -172,10 +173,12 @@ class FeatureWorker(EngineActor):
         for market, series in self._series[timeframe].items():
             of_market = by_market.get(market, [])
             stored = books.get(market, StoredBooks())
-            row = series.load(of_market, start, reference, stored.known)
-            if row is not None and market in self._markets:
-                # Already known when we started: the ranker is told, the store has it.
-                self._keep(self._feature_row(row))
+            row = series.load(of_market, start, reference, stored.known, segment)
+            # Already known when we started: the ranker is told, the store has it.
+            if row is not None and market in self._mine:
+                quiet = end - timeframe.ns - row.open_time
+                if quiet <= series.silence_ns:
+                    self._keep(self._feature_row(row))
             self._emit(series.take_books(stored.fresh))
 
     def _reference_series(self, timeframe: Timeframe) -> BarSeries | None:
@@ -263,10 +266,13 @@ class FeatureWorker(EngineActor):
         reference = self._reference_series(timeframe)
         bound = None
         if reference is not None:
-            rows = reference.advance(self._through.get(reference.market, 0), None)
-            self._emit(rows)
-            for row in rows:
-                self._tell_reference(reference, row.open_time)
+            since = reference.next_close
+            self._emit(reference.advance(self._through.get(reference.market, 0), None))
+            if since is not None and reference.live.next_open_time is not None:
+                for open_time in range(
+                    since - timeframe.ns, reference.live.next_open_time, timeframe.ns
+                ):
+                    self._tell_reference(reference, open_time)
             next_close = reference.next_close
             bound = None if next_close is None else next_close - timeframe.ns
         waits = False

@@ -54,7 +54,7 @@ class ListingWatch:
         self._writes = writes
         self._known: list[Listing] | None = None
         self.delisted: dict[str, Delisting] = {}
-        """Instrument -> its end, as of the last look."""
+        """Instrument -> its end, as far as the registry or the last look tells."""
 
     async def look(self) -> dict[str, Listing]:
         """Look at what the venue lists.
@@ -71,25 +71,32 @@ class ListingWatch:
         StoreError
             Where the registry cannot be read.
         """
-        if self._known is None:
-            self._known = await asyncio.to_thread(self._reader.listings, self._exchange.name)
+        known = self._known
+        if known is None:
+            # Also where the venue does not answer then: the registry knows who is delisted.
+            known = await asyncio.to_thread(self._reader.listings, self._exchange.name)
+            self._know(known)
         seen = await self._rest.metadata()
-        why = doubt(self._known, seen)
+        why = doubt(known, seen)
         if why:
             _LOGGER.warning("%s", why)
-        rows = observe(self._known, seen, self._clock.now_ns())
-        self._known += rows
-        self.delisted = newest_delistings(
-            (row.instrument, row.delisted_at if row.status == "delisted" else None, row.valid_from)
-            for row in sorted(self._known, key=lambda row: row.valid_from)
-        )
+        rows = observe(known, seen, self._clock.now_ns())
+        known = [*known, *rows]
+        self._know(known)
         if self._writes:
             await self._writer.put("instruments", rows)
-        listed = current(self._known)
+        listed = current(known)
         for row in listed.values():
             if row.contract_size != 1.0:
                 self._exchange.contract_sizes[row.instrument] = row.contract_size
         return listed
+
+    def _know(self, rows: list[Listing]) -> None:
+        self._known = rows
+        self.delisted = newest_delistings(
+            (row.instrument, row.delisted_at if row.status == "delisted" else None, row.valid_from)
+            for row in sorted(rows, key=lambda row: row.valid_from)
+        )
 
     def ended_at(self, instrument: str) -> int | None:
         """Return when an instrument's trading had ended (`engine.exchanges.listings.ended_at`)."""

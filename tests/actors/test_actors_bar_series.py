@@ -141,13 +141,48 @@ def test_bar_series_has_the_rows_of_the_bars_at_which_a_batch_run_says_that_it_b
     assert made == [int(at) for at in bars[marks] if at > since]
 
 
-def test_bar_series_late_candle_makes_no_rows_of_bars_that_were_left_out(loaded: BarSeries) -> None:
+@settings(deadline=None)
+@given(
+    traded=st.sets(st.integers(1, 30), max_size=6),
+    late=st.integers(1, 30),
+    silence=st.integers(0, 6),
+    delisted=ENDS,
+    loaded=st.integers(1, 31),
+)
+def test_bar_series_late_candle_corrects_no_bar_at_which_it_does_not_belong(
+    traded: set[int], late: int, silence: int, delisted: Delisting | None, loaded: int
+) -> None:
+    known = sorted({0, *traded} - {late})
+    if delisted is not None:
+        delisted = Delisting(*(number * MINUTE for number in delisted))
+    bars = np.arange(late, 32) * MINUTE
+    marks = belongs(
+        Member(BTC, 0, *(delisted or ())), bars, np.array(sorted({*known, late})) * MINUTE,
+        silence * MINUTE, MINUTE,
+    )  # fmt: skip
+    found = series()
+    found.silence_ns, found.delisting = silence * MINUTE, delisted
+    found.load([candle(minute * MINUTE, 100.0) for minute in known if minute < loaded], 0, None)
+    for minute in known:
+        if minute >= loaded:
+            found.take(candle(minute * MINUTE, 100.0))
+    found.advance(32 * MINUTE, None)
+    rows = [row.open_time for row in found.take(candle(late * MINUTE, 150.0))]
+    assert rows[0] == late * MINUTE
+    assert set(rows) <= {int(at) for at in bars[marks]}
+
+
+def test_bar_series_is_back_with_the_bar_that_forms(loaded: BarSeries) -> None:
     loaded.silence_ns = MINUTE
     made = loaded.advance(10 * MINUTE, None)
     assert [row.open_time // MINUTE for row in made] == [5]
     assert loaded.is_gone
-    (corrected,) = loaded.take(candle(8 * MINUTE, 150.0))
-    assert (corrected.open_time, corrected.close) == (8 * MINUTE, 150.0)
+    loaded.form(candle(10 * MINUTE, 160.0, is_closed=False))
+    assert not loaded.is_gone
     loaded.take(candle(10 * MINUTE, 160.0))
     (back,) = loaded.advance(11 * MINUTE, None)
     assert (back.close, loaded.is_gone) == (160.0, False)
+
+
+def test_bar_series_of_no_bars_is_gone() -> None:
+    assert series().is_gone

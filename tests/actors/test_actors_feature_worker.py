@@ -253,3 +253,44 @@ async def test_market_that_is_delisted_has_no_rows_any_more_and_is_told_as_gone(
     assert max(of_eth) == MIDNIGHT
     assert max(row.open_time for row in rows) == MIDNIGHT + 4 * MINUTE
     assert ranker.batches[-1].gone == {"1m": ("binance:ETH-USDT",)}
+
+
+async def test_worker_tells_nothing_of_a_market_that_was_silent_for_too_long_before_it_began(
+    tmp_path: Path, memory: Memory
+) -> None:
+    ranker = RankerStub()
+    worker = worker_at(tmp_path, memory, ranker, MIDNIGHT)
+    silent = [bar for bar in memory.rows["candles"] if bar.instrument == ETH.instrument][-30:]
+    memory.rows["candles"] = [bar for bar in memory.rows["candles"] if bar not in silent]
+    for series in worker._series[Timeframe.M1].values():
+        series.silence_ns = 10 * MINUTE
+    await worker.start()
+    assert {row.instrument for row in worker._seeds} == {BTC.instrument}
+    await worker.drain()
+
+
+async def test_worker_makes_no_rows_of_the_warm_up_where_a_market_was_quiet_since(
+    tmp_path: Path, memory: Memory
+) -> None:
+    """It read enough to make the segment, not to make the quiet end of the one before again."""
+    ranker = RankerStub()
+    worker = worker_at(tmp_path, memory, ranker, MIDNIGHT + 5 * MINUTE)
+    quiet = MIDNIGHT - 40 * MINUTE
+    memory.rows["candles"] = [
+        bar
+        for bar in memory.rows["candles"]
+        if bar.instrument != "ETH-USDT" or bar.open_time < quiet
+    ]
+    await worker.start()
+    await worker.ingest(candles(through=MIDNIGHT + 8 * MINUTE))
+    await worker.drain()
+    rows = [row for batch in ranker.batches for row in batch.closed if row.instrument == "ETH-USDT"]
+    assert [row.open_time for row in rows] == [MIDNIGHT + minute * MINUTE for minute in range(8)]
+    start = MIDNIGHT - WARM_UP_BARS * MINUTE
+    end = MIDNIGHT + 8 * MINUTE
+    traded = [bar for bar in HISTORY[ETH] if bar.open_time < quiet]
+    known = [bar for bar in HISTORY[BTC] if bar.close_time <= MIDNIGHT + 5 * MINUTE]
+    grid, reference = (regular_grid(of, start, end) for of in (traded, known))
+    expected = compute_segment(grid, Timeframe.M1, MIDNIGHT, reference)
+    for row, values in zip(rows, expected, strict=True):
+        assert np.array_equal(row.values, values, equal_nan=True)

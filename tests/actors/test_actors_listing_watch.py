@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from unittest.mock import AsyncMock, Mock
 
 import msgspec
 import pytest
@@ -132,6 +133,17 @@ async def test_watch_symbol_that_is_gone_and_back_is_the_next_generation() -> No
     rest.seen.append(luna)
     clock.advance(clock.now_ns() + NS_PER_S)
     assert (await watching.look())["LUNA-USDT"].instrument == "LUNA~2-USDT"
+
+
+async def test_watch_knows_from_the_registry_who_is_delisted_while_the_venue_does_not_answer() -> (
+    None
+):
+    row = msgspec.structs.replace(listed("LUNA-USDT", "delisted"), delisted_at=NOW - 5)
+    rest = Mock(metadata=AsyncMock(side_effect=VenueError("busy")))
+    watching = watch(rest, Reader(row), Writer(), DataClock(NOW))
+    with pytest.raises(VenueError):
+        await watching.look()
+    assert watching.delisted == {"LUNA-USDT": (NOW - 5, NOW)}
 
 
 async def test_watch_of_another_stream_learns_the_same_and_writes_nothing() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from engine.actors.messages import CandleBatch
 from engine.actors.wiring import VenueEndpoint
 from engine.candles.resample import candles_from_trades, resample
 from engine.clock import NS_PER_MS, NS_PER_S, DataClock
+from engine.domain.delisting import Delisting
 from engine.domain.instrument import Market
 from engine.domain.market import Candle, DeadLetter, Gap, Trade
 from engine.domain.timeframe import Timeframe
@@ -195,10 +197,13 @@ async def test_stream_drain_writes_forming_candles_and_hands_on_the_last_closed(
     worker = Worker()
     stream = stream_over(tmp_path, worker)
     await stream.prepare(REPLAYED)
+    ended = {"BTC-USDT": Delisting(ended=START + 95, known_at=START + 99)}
+    stream._listings = Mock(delisted=ended)
     stream.phase = Phase.RUNNING
     stream.spawn(stream._feeds[0].run(), "handing candles on")
     await stream.events(trades(1, 90))
     await stream.drain()
+    assert worker.batches[-1].delisted == ended
     forming = [bar for bar in memory.rows["candles"] if not bar.is_closed]
     assert {bar.timeframe for bar in forming} == {tf.value for tf in Timeframe}
     (minute,) = [bar for batch in worker.batches for bar in batch.closed]

@@ -11,9 +11,16 @@ import socket
 from dataclasses import dataclass
 
 from engine.config import Config
+from engine.errors import StartError
 from engine.store.endpoint import EmbeddedHome, StoreEndpoint, parse_store_url
 
 LOOPBACK = "127.0.0.1"
+
+PORTS = range(20_000, 32_000)
+"""Above those that Ray gives its workers, below those that a system hands out for connections:
+between the choice of a port and its use, Ray's processes take dozens of either."""
+
+PORT_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +84,19 @@ def make_plan(config: Config) -> Plan:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that nobody listens on now, and that nobody is given unasked.
+
+    Raises
+    ------
+    StartError
+        Where none of those tried is free.
+    """
+    for _ in range(PORT_TRIES):
+        port = PORTS[secrets.randbelow(len(PORTS))]
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise StartError(f"{PORT_TRIES} ports from {PORTS.start} to {PORTS.stop} were tried: all taken")
